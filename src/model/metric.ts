@@ -1,0 +1,50 @@
+import type { Int64 } from './int64.ts';
+
+/** The metric types of Prometheus's exposition formats that virtlens emits. */
+export type MetricType = 'counter' | 'gauge' | 'histogram' | 'info' | 'unknown';
+
+/**
+ * An ordered set of label names and values, shared between samples and between scrapes: a schema makes one per VM (or disk, or
+ * interface) when it first meets its XML, and hands the same object to every family until the XML changes.
+ */
+export interface LabelSet {
+  readonly names: readonly string[];
+  readonly values: readonly string[];
+  /**
+   * The text exposition of this set. A memo that belongs to `formats/`, which fills it on first use; it lives here because its life
+   * is the label set's. Nobody else reads or writes it.
+   */
+  rendered?: string;
+}
+
+/** Makes a label set; `names` and `values` run in parallel. */
+export function labelSet(names: readonly string[], values: readonly string[]): LabelSet {
+  return { names, values };
+}
+
+/** The label set of a sample that has no labels. */
+export const NO_LABELS: LabelSet = labelSet([], []);
+
+/**
+ * One metric family: all samples of one name. Columns instead of sample objects, because a host with 1,000 VMs has 100,000 samples
+ * every few seconds.
+ */
+export interface MetricFamily {
+  /** The full name as Prometheus's text format prints it, a counter's with its `_total`. */
+  readonly name: string;
+  readonly type: MetricType;
+  readonly help: string;
+  /** OpenMetrics' unit, when the name ends in one: `seconds`, `bytes`. */
+  readonly unit?: string;
+  /**
+   * A sample's value is its number divided by ten to this power, printed exactly as a decimal fraction: nanoseconds become seconds
+   * with 9, microseconds with 6, and no digit is lost to binary floating point. 0 prints the number as it is.
+   */
+  readonly decimalShift: 0 | 3 | 6 | 9;
+  /** The label set of each sample; no two are equal. */
+  readonly labels: readonly LabelSet[];
+  /** The value of each sample, parallel to `labels`. With a shift other than 0 each is a whole number. */
+  readonly values: readonly Int64[];
+  /** Histograms only, parallel to `labels`: `_bucket`, `_sum`, `_count`. */
+  readonly suffixes?: readonly string[];
+}
