@@ -1,0 +1,105 @@
+import { type Int64, type XdrReader, type XdrWriter, xdrError } from './xdr.ts';
+
+/** How one type of value is written to and read from the wire. Both directions, so that the simulated daemon shares the tables. */
+export interface Codec<T> {
+  encode(writer: XdrWriter, value: T): void;
+  decode(reader: XdrReader): T;
+}
+
+/** The value type of a codec. */
+export type ValueOf<C> = C extends Codec<infer T> ? T : never;
+
+export const int32: Codec<number> = { encode: (w, v) => w.int32(v), decode: (r) => r.int32() };
+export const uint32: Codec<number> = { encode: (w, v) => w.uint32(v), decode: (r) => r.uint32() };
+export const int64: Codec<Int64> = { encode: (w, v) => w.int64(v), decode: (r) => r.int64() };
+export const uint64: Codec<Int64> = { encode: (w, v) => w.uint64(v), decode: (r) => r.uint64() };
+export const string: Codec<string> = { encode: (w, v) => w.string(v), decode: (r) => r.string() };
+
+/** Nothing on the wire: the arguments or result of procedures that have none. */
+export const nothing: Codec<undefined> = { encode: () => {}, decode: () => undefined };
+
+/** An XDR optional (`*`): a boolean, then the value if it is there. */
+export function optional<T>(item: Codec<T>): Codec<T | undefined> {
+  return {
+    encode(writer, value) {
+      writer.boolean(value !== undefined);
+      if (value !== undefined) item.encode(writer, value);
+    },
+    decode: (reader) => (reader.boolean() ? item.decode(reader) : undefined),
+  };
+}
+
+/** A variable-length list of at most `max` items. */
+export function list<T>(item: Codec<T>, max: number): Codec<readonly T[]> {
+  return {
+    encode(writer, values) {
+      writer.uint32(values.length);
+      for (const value of values) item.encode(writer, value);
+    },
+    decode(reader) {
+      const count = reader.length(max, 'list');
+      const values: T[] = [];
+      for (let i = 0; i < count; i++) values.push(item.decode(reader));
+      return values;
+    },
+  };
+}
+
+/** Variable-length bytes of at most `maxBytes`. */
+export function byteString(maxBytes: number): Codec<Uint8Array> {
+  return { encode: (w, v) => w.bytesValue(v), decode: (r) => r.bytesValue(maxBytes) };
+}
+
+/** C's `char name[length]` as rpcgen encodes it: every character takes four bytes; read up to the first NUL. */
+export function charArray(length: number): Codec<string> {
+  return {
+    encode(writer, value) {
+      const bytes = Buffer.from(value);
+      for (let i = 0; i < length; i++) writer.int32(i < length - 1 ? (bytes[i] ?? 0) : 0);
+    },
+    decode(reader) {
+      const bytes = Buffer.alloc(length);
+      let used = length;
+      for (let i = 0; i < length; i++) {
+        const character = reader.int32() & 0xff;
+        if (character === 0 && used === length) used = i;
+        bytes[i] = character;
+      }
+      return bytes.toString('utf8', 0, used);
+    },
+  };
+}
+
+/** A struct: its members in order. */
+export function struct<T extends object>(members: { readonly [K in keyof T]: Codec<T[K]> }): Codec<Readonly<T>> {
+  const entries = Object.entries(members) as ReadonlyArray<readonly [string, Codec<unknown>]>;
+  return {
+    encode(writer, value) {
+      for (const [name, codec] of entries) codec.encode(writer, (value as Record<string, unknown>)[name]);
+    },
+    decode(reader) {
+      const value: Record<string, unknown> = {};
+      for (const [name, codec] of entries) value[name] = codec.decode(reader);
+      return value as Readonly<T>;
+    },
+  };
+}
+
+const UUID_BYTES = 16;
+
+/** A UUID: 16 bytes on the wire, lower-case text with dashes here. */
+export const uuid: Codec<string> = {
+  encode(writer, value) {
+    const bytes = Buffer.from(value.replaceAll('-', ''), 'hex');
+    if (bytes.length !== UUID_BYTES) throw xdrError(`'${value}' is not a UUID`);
+    writer.opaque(bytes);
+  },
+  decode(reader) {
+    const start = reader.skip(UUID_BYTES);
+    return formatUuid(reader.bytes.toString('hex', start, start + UUID_BYTES));
+  },
+};
+
+function formatUuid(hex: string): string {
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}

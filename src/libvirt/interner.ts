@@ -1,0 +1,48 @@
+/**
+ * Turns recurring byte sequences into values without making the value anew: a statistics reply names the same VMs, disks and paths
+ * every time, and building (and collecting) those strings would be a large part of a scrape's cost.
+ *
+ * Bounded: past `maxEntries` it starts over, so hostile or churning names cost time, never memory.
+ */
+export class Interner<T> {
+  readonly #maxEntries: number;
+  #entries = new Map<number, Entry<T>>();
+  #size = 0;
+
+  constructor(maxEntries = 32_768) {
+    this.#maxEntries = maxEntries;
+  }
+
+  /** The value for `bytes[start, end)`; `make` is called when these bytes are met for the first time. */
+  get(bytes: Uint8Array, start: number, end: number, make: () => T): T {
+    let hash = 0x811c9dc5;
+    for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x0100_0193);
+    const first = this.#entries.get(hash);
+    for (let entry = first; entry !== undefined; entry = entry.next) {
+      if (equals(entry.key, bytes, start, end)) return entry.value;
+    }
+    const value = make();
+    if (this.#size >= this.#maxEntries) {
+      this.#entries = new Map();
+      this.#size = 0;
+    }
+    this.#entries.set(hash, { key: new Uint8Array(bytes.subarray(start, end)), value, next: this.#entries.get(hash) });
+    this.#size++;
+    return value;
+  }
+}
+
+interface Entry<T> {
+  readonly key: Uint8Array;
+  readonly value: T;
+  readonly next: Entry<T> | undefined;
+}
+
+function equals(key: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
+  const length = end - start;
+  if (key.length !== length) return false;
+  for (let i = 0; i < length; i++) {
+    if (key[i] !== bytes[start + i]) return false;
+  }
+  return true;
+}

@@ -1,0 +1,79 @@
+/**
+ * Why a libvirt call or connection failed. Stable; the message is for people.
+ *
+ * - `ERR_LIBVIRT_REMOTE`: the daemon answered with an error of its own (`remote` says which).
+ * - `ERR_LIBVIRT_TIMEOUT`: no answer within the call's deadline; the connection stays usable.
+ * - `ERR_LIBVIRT_ABORTED`: the caller's AbortSignal fired; the connection stays usable.
+ * - `ERR_LIBVIRT_CLOSED`: the connection was or has been closed, by either side or by a failed keepalive.
+ * - `ERR_LIBVIRT_PROTOCOL`: the peer sent bytes that are not libvirt's protocol; the connection is closed.
+ * - `ERR_LIBVIRT_READ_ONLY`: a call that needs the read-write socket was made on a read-only connection; nothing was sent.
+ * - `ERR_LIBVIRT_AUTH`: the daemon wants an authentication that virtlens does not do.
+ */
+export type LibvirtErrorCode =
+  | 'ERR_LIBVIRT_REMOTE'
+  | 'ERR_LIBVIRT_TIMEOUT'
+  | 'ERR_LIBVIRT_ABORTED'
+  | 'ERR_LIBVIRT_CLOSED'
+  | 'ERR_LIBVIRT_PROTOCOL'
+  | 'ERR_LIBVIRT_READ_ONLY'
+  | 'ERR_LIBVIRT_AUTH';
+
+/** The daemon's own account of an error: the numbers of libvirt's `virterror.h`. */
+export interface RemoteErrorDetail {
+  /** virErrorNumber, such as 42 for 'no domain'. */
+  readonly code: number;
+  /** virErrorDomain: which part of libvirt it comes from. */
+  readonly domain: number;
+  /** virErrorLevel: 1 warning, 2 error. */
+  readonly level: number;
+  readonly message: string;
+}
+
+/** What the client throws and rejects with, always. */
+export class LibvirtError extends Error {
+  readonly code: LibvirtErrorCode;
+  /** Only with `ERR_LIBVIRT_REMOTE`. */
+  readonly remote: RemoteErrorDetail | undefined;
+
+  constructor(code: LibvirtErrorCode, message: string, options: { cause?: unknown; remote?: RemoteErrorDetail } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'LibvirtError';
+    this.code = code;
+    this.remote = options.remote;
+  }
+}
+
+/** The virErrorNumbers that the client and its users tell apart (libvirt's include/libvirt/virterror.h). */
+export const REMOTE_ERROR = {
+  internalError: 1,
+  noSupport: 3,
+  invalidDomain: 7,
+  invalidArgument: 8,
+  operationFailed: 9,
+  operationDenied: 29,
+  rpc: 39,
+  noDomain: 42,
+  authFailed: 45,
+  noStoragePool: 49,
+  operationInvalid: 55,
+  operationTimeout: 68,
+  argumentUnsupported: 74,
+  operationUnsupported: 84,
+  authUnavailable: 94,
+} as const;
+
+/** Whether an error is the daemon's answer with one of the given virErrorNumbers. */
+export function isRemoteError(error: unknown, ...codes: readonly number[]): error is LibvirtError {
+  return error instanceof LibvirtError && error.remote !== undefined && codes.includes(error.remote.code);
+}
+
+/**
+ * Whether the daemon said that it does not know the procedure at all: 'no support', or an RPC error for a procedure number beyond
+ * its table (what a daemon older than the procedure answers).
+ */
+export function isUnsupported(error: unknown): boolean {
+  return (
+    isRemoteError(error, REMOTE_ERROR.noSupport, REMOTE_ERROR.operationUnsupported, REMOTE_ERROR.argumentUnsupported) ||
+    (isRemoteError(error, REMOTE_ERROR.rpc) && /unknown procedure/i.test(error.message))
+  );
+}

@@ -1,0 +1,188 @@
+import type { Codec } from './codec.ts';
+import { Interner } from './interner.ts';
+import { type Int64, STRING_MAX_BYTES, type XdrReader, type XdrWriter, xdrError } from './xdr.ts';
+
+/** virTypedParameterType: what kind of value a typed parameter holds on the wire. */
+export const PARAM_TYPE = { int: 1, uint: 2, llong: 3, ullong: 4, double: 5, boolean: 6, string: 7 } as const;
+export type ParamType = (typeof PARAM_TYPE)[keyof typeof PARAM_TYPE];
+
+export type ParamValue = Int64 | string | boolean;
+
+/**
+ * The names and types of a list of typed parameters, apart from their values. Lists with the same names and types share one layout
+ * object, for the life of the process as a rule: whoever maps names to something can do so once a layout, not once a VM a scrape.
+ */
+export interface ParamLayout {
+  readonly fields: readonly string[];
+  readonly types: readonly ParamType[];
+}
+
+/** A list of typed parameters: `values[i]` belongs to `layout.fields[i]`. */
+export interface TypedParams {
+  readonly layout: ParamLayout;
+  readonly values: readonly ParamValue[];
+}
+
+/** The parameters as name and value; for small lists, where convenience beats speed. */
+export function paramsToMap(params: TypedParams): Map<string, ParamValue> {
+  const map = new Map<string, ParamValue>();
+  for (let i = 0; i < params.values.length; i++) map.set(params.layout.fields[i]!, params.values[i]!);
+  return map;
+}
+
+/** Builds a list from name, type and value. */
+export function typedParams(
+  entries: ReadonlyArray<readonly [field: string, type: ParamType, value: ParamValue]>,
+): TypedParams {
+  return {
+    layout: { fields: entries.map((entry) => entry[0]), types: entries.map((entry) => entry[1]) },
+    values: entries.map((entry) => entry[2]),
+  };
+}
+
+/**
+ * One step in the tree of all field sequences met so far. Reading a list walks down the tree, comparing bytes; only a sequence that
+ * was never met before creates strings.
+ */
+interface Step {
+  /** The field's name as on the wire: length word, characters, padding; then the type word. */
+  readonly key: Uint8Array;
+  readonly field: string;
+  readonly type: ParamType;
+  readonly parent: Step | undefined;
+  /** Most recently used first. */
+  children: Step[];
+  layout: ParamLayout | undefined;
+}
+
+const MAX_STEPS = 50_000;
+const EMPTY_LAYOUT: ParamLayout = { fields: [], types: [] };
+
+let root = makeStep(new Uint8Array(), '', PARAM_TYPE.int, undefined);
+let steps = 0;
+const strings = new Interner<string>();
+
+function makeStep(key: Uint8Array, field: string, type: ParamType, parent: Step | undefined): Step {
+  return { key, field, type, parent, children: [], layout: undefined };
+}
+
+/** Typed parameters, at most `max`; strings are limited to `STRING_MAX_BYTES`. */
+export function typedParamsCodec(max: number): Codec<TypedParams> {
+  return {
+    encode: encodeParams,
+    decode: (reader) => decodeParams(reader, reader.length(max, 'list of typed parameters')),
+  };
+}
+
+function encodeParams(writer: XdrWriter, params: TypedParams): void {
+  const { fields, types } = params.layout;
+  writer.uint32(fields.length);
+  for (let i = 0; i < fields.length; i++) {
+    const value = params.values[i]!;
+    writer.string(fields[i]!);
+    const type = types[i]!;
+    writer.uint32(type);
+    if (type === PARAM_TYPE.string) writer.string(value as string);
+    else if (type === PARAM_TYPE.ullong) writer.uint64(value as Int64);
+    else if (type === PARAM_TYPE.llong) writer.int64(value as Int64);
+    else if (type === PARAM_TYPE.uint) writer.uint32(value as number);
+    else if (type === PARAM_TYPE.int) writer.int32(value as number);
+    else if (type === PARAM_TYPE.double) writer.float64(value as number);
+    else writer.int32(value === true ? 1 : 0);
+  }
+}
+
+function decodeParams(reader: XdrReader, count: number): TypedParams {
+  if (count === 0) return { layout: EMPTY_LAYOUT, values: [] };
+  // A hostile count must not allocate: each parameter takes at least 12 bytes.
+  if (count * 12 > reader.remaining)
+    throw xdrError(`${count} typed parameters do not fit in ${reader.remaining} bytes`);
+  if (steps > MAX_STEPS) {
+    root = makeStep(new Uint8Array(), '', PARAM_TYPE.int, undefined);
+    steps = 0;
+  }
+  const values: ParamValue[] = new Array(count);
+  let step = root;
+  for (let i = 0; i < count; i++) {
+    step = nextStep(reader, step);
+    values[i] = decodeValue(reader, step.type);
+  }
+  step.layout ??= makeLayout(step, count);
+  return { layout: step.layout, values };
+}
+
+function nextStep(reader: XdrReader, from: Step): Step {
+  const { bytes } = reader;
+  const start = reader.offset;
+  const { children } = from;
+  for (let i = 0; i < children.length; i++) {
+    const child = children[i]!;
+    const length = child.key.length;
+    if (start + length <= reader.end && matches(child.key, bytes, start)) {
+      reader.offset = start + length;
+      if (i > 0) {
+        children[i] = children[0]!;
+        children[0] = child;
+      }
+      return child;
+    }
+  }
+  const field = reader.string();
+  const type = reader.uint32();
+  if (type < PARAM_TYPE.int || type > PARAM_TYPE.string) {
+    throw xdrError(`typed parameter '${field}' has the unknown type ${type}`);
+  }
+  const step = makeStep(new Uint8Array(bytes.subarray(start, reader.offset)), field, type as ParamType, from);
+  children.unshift(step);
+  steps++;
+  return step;
+}
+
+function matches(key: Uint8Array, bytes: Buffer, start: number): boolean {
+  // From the back: names of neighbours ('block.0.rd.reqs', 'block.0.rd.bytes') differ in their ends.
+  for (let i = key.length - 1; i >= 0; i--) {
+    if (key[i] !== bytes[start + i]) return false;
+  }
+  return true;
+}
+
+function decodeValue(reader: XdrReader, type: ParamType): ParamValue {
+  switch (type) {
+    case PARAM_TYPE.ullong:
+      return reader.uint64();
+    case PARAM_TYPE.string:
+      return internString(reader);
+    case PARAM_TYPE.uint:
+      return reader.uint32();
+    case PARAM_TYPE.int:
+      return reader.int32();
+    case PARAM_TYPE.llong:
+      return reader.int64();
+    case PARAM_TYPE.boolean:
+      return reader.int32() !== 0;
+    case PARAM_TYPE.double:
+      return reader.float64();
+  }
+}
+
+const INTERN_MAX_BYTES = 256;
+
+function internString(reader: XdrReader): string {
+  const length = reader.length(STRING_MAX_BYTES, 'string');
+  const start = reader.skip((length + 3) & ~3);
+  const { bytes } = reader;
+  if (length > INTERN_MAX_BYTES) return bytes.toString('utf8', start, start + length);
+  return strings.get(bytes, start, start + length, () => bytes.toString('utf8', start, start + length));
+}
+
+function makeLayout(last: Step, count: number): ParamLayout {
+  const fields: string[] = new Array(count);
+  const types: ParamType[] = new Array(count);
+  let step: Step | undefined = last;
+  for (let i = count - 1; i >= 0; i--) {
+    fields[i] = step!.field;
+    types[i] = step!.type;
+    step = step!.parent;
+  }
+  return { fields, types };
+}

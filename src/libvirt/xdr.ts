@@ -1,0 +1,206 @@
+import { LibvirtError } from './libvirt-error.ts';
+
+/** A 64-bit whole number: a `number` where exact, a `bigint` beyond 2^53 - 1. */
+export type Int64 = number | bigint;
+
+/** libvirt's REMOTE_STRING_MAX: the longest string that either side accepts, in bytes. */
+export const STRING_MAX_BYTES = 4 * 1024 * 1024;
+
+const HIGH_WORD_EXACT = 0x20_0000; // 2^53 / 2^32
+
+/** What malformed XDR ends in. The message says what was wrong and where. */
+export function xdrError(message: string): LibvirtError {
+  return new LibvirtError('ERR_LIBVIRT_PROTOCOL', message);
+}
+
+/**
+ * Reads XDR (RFC 4506) in one pass over a buffer. Every read is bounds-checked and throws a LibvirtError with code
+ * `ERR_LIBVIRT_PROTOCOL`; nothing else is thrown, whatever the bytes.
+ */
+export class XdrReader {
+  readonly bytes: Buffer;
+  readonly view: DataView;
+  readonly end: number;
+  offset: number;
+
+  constructor(bytes: Buffer, start = 0, end = bytes.length) {
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.offset = start;
+    this.end = end;
+  }
+
+  get remaining(): number {
+    return this.end - this.offset;
+  }
+
+  /** Moves past `count` bytes and answers where they began. */
+  skip(count: number): number {
+    const start = this.offset;
+    if (count > this.end - start) {
+      throw xdrError(`the message ends at byte ${this.end}, in the middle of a ${count}-byte value at byte ${start}`);
+    }
+    this.offset = start + count;
+    return start;
+  }
+
+  uint32(): number {
+    return this.view.getUint32(this.skip(4));
+  }
+
+  int32(): number {
+    return this.view.getInt32(this.skip(4));
+  }
+
+  /** An XDR boolean: 0 or 1, nothing else. */
+  boolean(): boolean {
+    const value = this.uint32();
+    if (value > 1) throw xdrError(`a boolean at byte ${this.offset - 4} is ${value}, neither 0 nor 1`);
+    return value === 1;
+  }
+
+  /** Unsigned 64 bits. */
+  uint64(): Int64 {
+    const start = this.skip(8);
+    const high = this.view.getUint32(start);
+    if (high < HIGH_WORD_EXACT) return high * 0x1_0000_0000 + this.view.getUint32(start + 4);
+    return this.view.getBigUint64(start);
+  }
+
+  /** Signed 64 bits. */
+  int64(): Int64 {
+    const start = this.skip(8);
+    const high = this.view.getInt32(start);
+    if (high < HIGH_WORD_EXACT && high > -HIGH_WORD_EXACT) {
+      return high * 0x1_0000_0000 + this.view.getUint32(start + 4);
+    }
+    return this.view.getBigInt64(start);
+  }
+
+  float64(): number {
+    return this.view.getFloat64(this.skip(8));
+  }
+
+  /** A count that precedes a list or string, at most `max`. */
+  length(max: number, what: string): number {
+    const count = this.uint32();
+    if (count > max)
+      throw xdrError(`a ${what} at byte ${this.offset - 4} claims ${count} elements; the limit is ${max}`);
+    return count;
+  }
+
+  /** Moves past variable-length bytes and their padding; answers their length. `offset - paddedLength` is their start. */
+  string(maxBytes: number = STRING_MAX_BYTES): string {
+    const length = this.length(maxBytes, 'string');
+    const start = this.skip((length + 3) & ~3);
+    return this.bytes.toString('utf8', start, start + length);
+  }
+
+  /** Fixed-length opaque bytes, copied. */
+  opaque(length: number): Buffer {
+    const start = this.skip((length + 3) & ~3);
+    return Buffer.from(this.bytes.subarray(start, start + length));
+  }
+
+  /** Variable-length opaque bytes, copied. */
+  bytesValue(maxBytes: number): Buffer {
+    return this.opaque(this.length(maxBytes, 'byte string'));
+  }
+
+  /** Refuses bytes after the last value. */
+  finish(): void {
+    if (this.offset !== this.end) {
+      throw xdrError(`${this.end - this.offset} bytes are left over after the last value`);
+    }
+  }
+}
+
+/** Writes XDR into a buffer that grows. */
+export class XdrWriter {
+  #bytes: Buffer;
+  #view: DataView;
+  #length = 0;
+
+  constructor(initialBytes = 512) {
+    this.#bytes = Buffer.allocUnsafe(initialBytes);
+    this.#view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.length);
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** The written bytes; valid until the next write. */
+  result(): Buffer {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  uint32(value: number): void {
+    this.#view.setUint32(this.#reserve(4), value);
+  }
+
+  int32(value: number): void {
+    this.#view.setInt32(this.#reserve(4), value);
+  }
+
+  boolean(value: boolean): void {
+    this.uint32(value ? 1 : 0);
+  }
+
+  uint64(value: Int64): void {
+    this.#view.setBigUint64(this.#reserve(8), BigInt(value));
+  }
+
+  int64(value: Int64): void {
+    this.#view.setBigInt64(this.#reserve(8), BigInt(value));
+  }
+
+  float64(value: number): void {
+    this.#view.setFloat64(this.#reserve(8), value);
+  }
+
+  string(value: string): void {
+    const length = Buffer.byteLength(value);
+    const start = this.#reservePadded(length);
+    this.#bytes.write(value, start, length, 'utf8');
+  }
+
+  /** Variable-length opaque bytes. */
+  bytesValue(value: Uint8Array): void {
+    this.#bytes.set(value, this.#reservePadded(value.length));
+  }
+
+  /** Fixed-length opaque bytes, padded to four. */
+  opaque(value: Uint8Array): void {
+    const padded = (value.length + 3) & ~3;
+    const start = this.#reserve(padded);
+    this.#bytes.fill(0, start + value.length, start + padded);
+    this.#bytes.set(value, start);
+  }
+
+  /** Overwrites a 32-bit value written before, such as a length that is known only at the end. */
+  patchUint32(offset: number, value: number): void {
+    this.#view.setUint32(offset, value);
+  }
+
+  #reservePadded(length: number): number {
+    this.uint32(length);
+    const padded = (length + 3) & ~3;
+    const start = this.#reserve(padded);
+    if (padded !== length) this.#bytes.fill(0, start + length, start + padded);
+    return start;
+  }
+
+  #reserve(count: number): number {
+    const start = this.#length;
+    const needed = start + count;
+    if (needed > this.#bytes.length) {
+      const grown = Buffer.allocUnsafe(Math.max(needed, this.#bytes.length * 2));
+      this.#bytes.copy(grown, 0, 0, start);
+      this.#bytes = grown;
+      this.#view = new DataView(grown.buffer, grown.byteOffset, grown.length);
+    }
+    this.#length = needed;
+    return start;
+  }
+}
