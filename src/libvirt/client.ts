@@ -1,0 +1,224 @@
+import type { Duplex } from 'node:stream';
+import { EVENT_KINDS, type EventName, type EventPayload } from './event-kinds.ts';
+import type { Frame } from './frame.ts';
+import { LibvirtError } from './libvirt-error.ts';
+import { type ArgsOf, FEATURE, PROCEDURES, type Procedure, type ProcedureName, type ResultOf } from './procedures.ts';
+import { type CallObserver, type CallOptions, RpcConnection } from './rpc-connection.ts';
+import type { DomainRef } from './types.ts';
+import { XdrReader } from './xdr.ts';
+
+export interface ClientOptions {
+  /** What the stream leads to, for messages. */
+  readonly description: string;
+  /** What to open at the daemon, such as `qemu:///system`. */
+  readonly remoteName: string;
+  /** Asks for a connection that may change things. Default false. */
+  readonly readWrite?: boolean | undefined;
+  /** The deadline of calls that name none. Default 30 s. */
+  readonly callTimeoutMs?: number | undefined;
+  /** Pings: sent when nothing was heard for the interval; the connection is given up after `count` unanswered ones. Default 5 s, 5. */
+  readonly keepalive?: { readonly intervalMs: number; readonly count: number } | undefined;
+  readonly onCall?: CallObserver | undefined;
+  /** Called when events came faster than listeners took them and `count` had to be dropped: whoever follows them must resync. */
+  readonly onEventsLost?: ((count: number) => void) | undefined;
+  /** Ends the handshake. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A running subscription to one kind of event. */
+export interface Subscription {
+  /** Tells the daemon to stop; no event is delivered from this call on, whatever the answer. */
+  unsubscribe(): Promise<void>;
+}
+
+interface QueuedEvent {
+  readonly name: EventName;
+  readonly callbackId: number;
+  readonly payload: unknown;
+}
+
+const READ_ONLY_FLAG = 1;
+const DEFAULT_CALL_TIMEOUT_MS = 30_000;
+const DEFAULT_KEEPALIVE = { intervalMs: 5_000, count: 5 };
+const CLOSE_GRACE_MS = 1_000;
+const EVENT_QUEUE_LIMIT = 65_536;
+const EVENTS_PER_TURN = 256;
+const AUTH_NONE = 0;
+const AUTH_NAMES: Readonly<Record<number, string>> = { 1: 'SASL', 2: 'polkit' };
+
+const eventNames = new Map<number, EventName>(
+  (Object.keys(EVENT_KINDS) as EventName[]).map((name) => [EVENT_KINDS[name].procedure, name]),
+);
+
+/**
+ * A connection to a libvirt daemon that is open and ready for calls. Every method rejects with a LibvirtError and nothing else.
+ */
+export class LibvirtClient {
+  readonly description: string;
+  readonly readOnly: boolean;
+  /** Settles when the connection is over: with the reason, or undefined when this side closed it. Never rejects. */
+  readonly closed: Promise<LibvirtError | undefined>;
+  readonly #rpc: RpcConnection;
+  readonly #options: ClientOptions;
+  readonly #listeners = new Map<number, { readonly name: EventName; readonly listener: (payload: never) => void }>();
+  #queue: QueuedEvent[] = [];
+  #drainScheduled = false;
+  #lostEvents = 0;
+
+  private constructor(stream: Duplex, options: ClientOptions) {
+    this.description = options.description;
+    this.readOnly = options.readWrite !== true;
+    this.#options = options;
+    const closed = Promise.withResolvers<LibvirtError | undefined>();
+    this.closed = closed.promise;
+    this.#rpc = new RpcConnection(stream, {
+      description: options.description,
+      defaultTimeoutMs: options.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS,
+      onCall: options.onCall,
+      onMessage: (frame) => this.#enqueue(frame),
+      onClose: (error) => closed.resolve(error),
+    });
+  }
+
+  /** Speaks the handshake on a stream that leads to a daemon. On failure the stream is destroyed. */
+  static async open(stream: Duplex, options: ClientOptions): Promise<LibvirtClient> {
+    const client = new LibvirtClient(stream, options);
+    try {
+      await client.#handshake();
+      return client;
+    } catch (error) {
+      client.destroy();
+      throw error;
+    }
+  }
+
+  get isOpen(): boolean {
+    return this.#rpc.isOpen;
+  }
+
+  /** Calls the daemon has not answered, those given up waiting for included: what this connection occupies of its workers. */
+  get outstandingCalls(): number {
+    return this.#rpc.outstandingCalls;
+  }
+
+  /** Calls given up waiting for, by deadline or signal, that the daemon has not answered. */
+  get abandonedCalls(): number {
+    return this.#rpc.abandonedCalls;
+  }
+
+  /** Makes one call of the procedure table. Many may be under way; answers come in any order. */
+  call<N extends ProcedureName>(name: N, args: ArgsOf<N>, options?: CallOptions): Promise<ResultOf<N>> {
+    const procedure = PROCEDURES[name] as unknown as Procedure<ArgsOf<N>, ResultOf<N>>;
+    if (this.readOnly && !procedure.readOnly) {
+      return Promise.reject(
+        new LibvirtError(
+          'ERR_LIBVIRT_READ_ONLY',
+          `${name} changes the host, and ${this.description} was opened read-only; open it read-write to make this call`,
+        ),
+      );
+    }
+    return this.#rpc.call(name, procedure, args, options);
+  }
+
+  /**
+   * Subscribes to one kind of domain event, of one domain or of all. The listener is called in the order of arrival, never from
+   * within another call's reply; what it throws is its own fault and is thrown on to the process.
+   */
+  async subscribe<N extends EventName>(
+    name: N,
+    listener: (payload: EventPayload<N>) => void,
+    options: CallOptions & { readonly domain?: DomainRef } = {},
+  ): Promise<Subscription> {
+    const { domain, ...limits } = options;
+    const { callbackId } = await this.call(
+      'connectDomainEventCallbackRegisterAny',
+      { eventId: EVENT_KINDS[name].id, domain },
+      limits,
+    );
+    this.#listeners.set(callbackId, { name, listener });
+    return {
+      unsubscribe: async () => {
+        this.#listeners.delete(callbackId);
+        if (this.isOpen) await this.call('connectDomainEventCallbackDeregisterAny', { callbackId });
+      },
+    };
+  }
+
+  /** Says goodbye to the daemon and closes, within a second whatever the daemon does. Pending calls are rejected. */
+  async close(): Promise<void> {
+    if (!this.isOpen) return;
+    // libvirtd logs an error when a client goes without this call, or before the daemon has closed its side after it.
+    await this.call('connectClose', undefined, { timeoutMs: CLOSE_GRACE_MS }).catch(() => {});
+    await this.#rpc.end(CLOSE_GRACE_MS);
+  }
+
+  /** Closes at once, without a word to the daemon. */
+  destroy(): void {
+    this.#rpc.destroy();
+  }
+
+  async #handshake(): Promise<void> {
+    const { signal, remoteName } = this.#options;
+    const { types } = await this.call('authList', undefined, { signal });
+    if (types.length > 0 && !types.includes(AUTH_NONE)) throw authError(this.description, types);
+    await this.call('connectOpen', { name: remoteName, flags: this.readOnly ? READ_ONLY_FLAG : 0 }, { signal });
+    const { intervalMs, count } = this.#options.keepalive ?? DEFAULT_KEEPALIVE;
+    const supported = await this.call('connectSupportsFeature', { feature: FEATURE.programKeepalive }, { signal }).then(
+      (answer) => answer.supported !== 0,
+      (error: LibvirtError) => {
+        if (error.code === 'ERR_LIBVIRT_REMOTE') return false;
+        throw error;
+      },
+    );
+    if (supported) this.#rpc.startKeepalive(intervalMs, count);
+  }
+
+  #enqueue(frame: Frame): void {
+    const name = eventNames.get(frame.procedure);
+    // Kinds that nobody can subscribe to here are none of ours; libvirt sends some unasked (such as 'connection closed').
+    if (name === undefined) return;
+    const reader = new XdrReader(frame.payload);
+    const callbackId = reader.int32();
+    const payload = EVENT_KINDS[name].payload.decode(reader);
+    reader.finish();
+    if (this.#queue.length >= EVENT_QUEUE_LIMIT) this.#lostEvents++;
+    else this.#queue.push({ name, callbackId, payload });
+    this.#scheduleDrain();
+  }
+
+  #scheduleDrain(): void {
+    if (this.#drainScheduled) return;
+    this.#drainScheduled = true;
+    setImmediate(() => this.#drain());
+  }
+
+  #drain(): void {
+    this.#drainScheduled = false;
+    const batch = this.#queue.splice(0, EVENTS_PER_TURN);
+    const lost = this.#queue.length === 0 ? this.#lostEvents : 0;
+    if (this.#queue.length > 0) this.#scheduleDrain();
+    else this.#lostEvents = 0;
+    for (const event of batch) {
+      try {
+        this.#listeners.get(event.callbackId)?.listener(event.payload as never);
+      } catch (error) {
+        // The listener's fault is the process's to hear of, but not the next event's to suffer from.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+    if (lost > 0) this.#options.onEventsLost?.(lost);
+  }
+}
+
+function authError(description: string, types: readonly number[]): LibvirtError {
+  const wanted = types.map((type) => AUTH_NAMES[type] ?? `type ${type}`).join(' or ');
+  const mend = types.includes(2)
+    ? 'use the read-only socket, run as root, or set auth_unix_rw = "none" in libvirtd.conf for a socket that only the right group may open'
+    : 'use the local read-only socket, a TLS or SSH URI, or a daemon whose auth_tcp, auth_tls or auth_unix_ro is "none"';
+  return new LibvirtError(
+    'ERR_LIBVIRT_AUTH',
+    `${description} wants ${wanted} authentication, which virtlens does not do: ${mend}`,
+  );
+}
