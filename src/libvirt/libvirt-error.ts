@@ -63,7 +63,7 @@ export const REMOTE_ERROR = {
 } as const;
 
 /** Whether an error is the daemon's answer with one of the given virErrorNumbers. */
-export function isRemoteError(error: unknown, ...codes: readonly number[]): error is LibvirtError {
+export function isRemoteError(error: unknown, ...codes: readonly number[]): boolean {
   return error instanceof LibvirtError && error.remote !== undefined && codes.includes(error.remote.code);
 }
 
@@ -74,6 +74,6 @@ export function isRemoteError(error: unknown, ...codes: readonly number[]): erro
 export function isUnsupported(error: unknown): boolean {
   return (
     isRemoteError(error, REMOTE_ERROR.noSupport, REMOTE_ERROR.operationUnsupported, REMOTE_ERROR.argumentUnsupported) ||
-    (isRemoteError(error, REMOTE_ERROR.rpc) && /unknown procedure/i.test(error.message))
+    (isRemoteError(error, REMOTE_ERROR.rpc) && /unknown procedure/i.test((error as LibvirtError).message))
   );
 }
