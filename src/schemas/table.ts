@@ -217,7 +217,7 @@ export function domainTable<Item>(table: {
 
 /** A table of which a VM has several items. */
 export function itemTable<Item>(table: {
-  readonly labels: ItemLabels<Item>;
+  readonly labels: ItemLabels<NoInfer<Item>>;
   /** The group that all rows need which name none of their own. */
   readonly group?: StatsGroup;
   /** The items in the order of their samples; the same array as long as it can be, so that nothing is allocated. */
