@@ -1,12 +1,13 @@
 import type { Int64 } from '../model/int64.ts';
 import type { CacheBank, CacheMonitor, DomainSnapshot, VcpuStats } from '../model/snapshot.ts';
+import { measuredCpu } from './domain-info.ts';
 import { domainTable, itemTable, type Table } from './table.ts';
 import { BY_NAME, statisticLabels, vcpuLabels } from './vm-labels.ts';
 
 const CPU = domainTable({
   labels: BY_NAME,
   group: 'cpu_total',
-  item: (domain) => domain.stats.cpu,
+  item: measuredCpu,
   rows: [
     {
       name: 'libvirt_domain_cpu_user_seconds_total',
