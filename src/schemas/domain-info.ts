@@ -1,5 +1,5 @@
 import type { Int64 } from '../model/int64.ts';
-import type { DomainSnapshot } from '../model/snapshot.ts';
+import type { CpuStats, DomainSnapshot } from '../model/snapshot.ts';
 import { bytesOfKiB } from './bytes.ts';
 
 /**
@@ -22,10 +22,14 @@ export function currentVcpus({ stats, config }: DomainSnapshot): number | undefi
 }
 
 /**
- * Host CPU time the VM has used since it was started, in nanoseconds. Of a VM that is not running some drivers say 0, which is
- * not a time that was measured.
+ * The VM's CPU statistics. Of a VM that is not running, libvirt's QEMU driver says 0 for want of a process to measure (it looks for
+ * process 0); those are left out.
  */
-export function cpuTimeNs({ id, stats }: DomainSnapshot): Int64 | undefined {
-  const timeNs = stats.cpu?.timeNs;
-  return id === undefined && timeNs === 0 ? undefined : timeNs;
+export function measuredCpu({ id, stats }: DomainSnapshot): CpuStats | undefined {
+  return id === undefined && stats.cpu?.timeNs === 0 ? undefined : stats.cpu;
+}
+
+/** Host CPU time the VM has used since it was started, in nanoseconds. */
+export function cpuTimeNs(domain: DomainSnapshot): Int64 | undefined {
+  return measuredCpu(domain)?.timeNs;
 }

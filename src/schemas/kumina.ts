@@ -3,7 +3,8 @@ import { CONNECTION } from './connection.ts';
 import { blockLabels, interfaceStatsLabels } from './devices.ts';
 import { cpuTimeNs, currentMemoryBytes, currentVcpus, maximumMemoryBytes } from './domain-info.ts';
 import { NO_NEEDS, type Schema, type SchemaOptions } from './schema.ts';
-import { domainLabels, domainTable, itemTable, type Table } from './table.ts';
+import { type DomainLabels, domainLabels, domainTable, itemTable, type Table } from './table.ts';
+import { BY_NAME } from './vm-labels.ts';
 
 /**
  * The families of Kumina's libvirt_exporter (https://github.com/kumina/libvirt_exporter): the names, labels and types of its README.
@@ -13,10 +14,15 @@ import { domainLabels, domainTable, itemTable, type Table } from './table.ts';
 export function kuminaSchema({ exportNovaMetadata }: SchemaOptions): Schema {
   const vm: DomainLabelling = exportNovaMetadata
     ? { names: ['domain', 'name', 'flavor', 'project_name'], values: novaValues }
-    : { names: ['domain'], values: ({ name }) => [name] };
+    : { names: BY_NAME.names, values: ({ name }) => [name] };
   return {
     name: 'kumina',
-    tables: [blockTable(vm), infoTable(vm), interfaceTable(vm), CONNECTION],
+    tables: [
+      blockTable(vm),
+      infoTable(exportNovaMetadata ? domainLabels(vm.names, vm.values) : BY_NAME),
+      interfaceTable(vm),
+      CONNECTION,
+    ],
     needs: NO_NEEDS,
   };
 }
@@ -74,9 +80,9 @@ function blockTable(vm: DomainLabelling): Table {
   });
 }
 
-function infoTable(vm: DomainLabelling): Table {
+function infoTable(labels: DomainLabels): Table {
   return domainTable({
-    labels: domainLabels(vm.names, vm.values),
+    labels,
     item: (domain) => domain,
     rows: [
       {

@@ -1,5 +1,7 @@
 import type { MetricFamily } from '../model/metric.ts';
 import type { Snapshot, StatsGroup } from '../model/snapshot.ts';
+import { c5c3Schema } from './c5c3.ts';
+import { extendedSchema } from './extended.ts';
 import { kuminaSchema } from './kumina.ts';
 import { DEFAULT_SCHEMA_OPTIONS, NO_NEEDS, type Schema, type SchemaNeeds, type SchemaOptions } from './schema.ts';
 import type { Evaluate, FamilyInfo } from './table.ts';
@@ -7,6 +9,8 @@ import type { Evaluate, FamilyInfo } from './table.ts';
 /** The schemes by name, in the order in which their families are exposed. One line a scheme. */
 const SCHEMAS = {
   kumina: kuminaSchema,
+  c5c3: c5c3Schema,
+  extended: extendedSchema,
 } satisfies Record<string, (options: SchemaOptions) => Schema>;
 
 /** The name of a scheme. */

@@ -7,8 +7,8 @@ import type { DomainConfig, DomainSnapshot, Snapshot, StatsGroup } from '../mode
  * metric family and says how its value is read from an item. Evaluating a table walks the VMs once and pushes into one pair of columns
  * a row, so the cost of a sample is one function call and two array writes.
  *
- * Three kinds, by where the items are:
- * - `hostTable`: anything in the Snapshot; a few items (the connection, storage pools).
+ * Its kinds, by where the items are:
+ * - `hostTable`: anything in the Snapshot; a few items (the connection, storage pools). `listTable` is the same of another source.
  * - `domainTable`: at most one item a VM (the VM itself, its balloon statistics).
  * - `itemTable`: many items a VM (vCPUs, disks, interfaces).
  */
@@ -48,14 +48,14 @@ export interface FamilyInfo {
   readonly note: string | undefined;
 }
 
-/** Yields the families of a table that have samples. A pure function of the Snapshot (it keeps label sets between calls). */
-export type Evaluate = (snapshot: Snapshot) => MetricFamily[];
+/** Yields the families of a table that have samples. A pure function of its source (it keeps label sets between calls). */
+export type Evaluate<Source = Snapshot> = (source: Source) => MetricFamily[];
 
 /** A table whose item type is nobody else's business. */
-export interface Table {
+export interface Table<Source = Snapshot> {
   readonly families: readonly FamilyInfo[];
   /** The evaluation of those families that `keep` wants, in the table's order. */
-  select(keep: (family: FamilyInfo) => boolean): Evaluate;
+  select(keep: (family: FamilyInfo) => boolean): Evaluate<Source>;
 }
 
 // ---- labels --------------------------------------------------------------------------------------------------------------------
@@ -179,22 +179,29 @@ function uniqueLabels(
 
 // ---- tables --------------------------------------------------------------------------------------------------------------------
 
-/** A table of things of the host itself. There are few, so their label sets are made anew each time. */
-export function hostTable<Item>(table: {
-  readonly labels: readonly string[];
-  readonly items: (snapshot: Snapshot) => readonly Item[];
-  /** The values of the labels, parallel to them. */
-  readonly values: (item: Item) => readonly string[];
-  readonly rows: readonly Row<Item>[];
-}): Table {
-  return makeTable(table.labels, undefined, table.rows, (snapshot, columns) => {
-    const items = table.items(snapshot);
+/** A table of a few things of any source: their label sets are made anew each time. */
+export function listTable<Source, Item>(table: ListTable<Source, Item>): Table<Source> {
+  return makeTable(table.labels, undefined, table.rows, (source, columns) => {
+    const items = table.items(source);
     const labels = uniqueLabels(table.labels, items.map(table.values));
     for (let i = 0; i < items.length; i++) {
       const own = labels[i];
       if (own !== undefined) columns.push(own, items[i] as Item);
     }
   });
+}
+
+interface ListTable<Source, Item> {
+  readonly labels: readonly string[];
+  readonly items: (source: Source) => readonly Item[];
+  /** The values of the labels, parallel to them. */
+  readonly values: (item: Item) => readonly string[];
+  readonly rows: readonly Row<Item>[];
+}
+
+/** A table of things of the host itself. */
+export function hostTable<Item>(table: ListTable<Snapshot, Item>): Table {
+  return listTable(table);
 }
 
 /** A table of which a VM has at most one item. */
@@ -217,7 +224,7 @@ export function domainTable<Item>(table: {
 
 /** A table of which a VM has several items. */
 export function itemTable<Item>(table: {
-  readonly labels: ItemLabels<Item>;
+  readonly labels: ItemLabels<NoInfer<Item>>;
   /** The group that all rows need which name none of their own. */
   readonly group?: StatsGroup;
   /** The items in the order of their samples; the same array as long as it can be, so that nothing is allocated. */
@@ -250,21 +257,21 @@ export function perConfig<T extends object>(derive: (config: DomainConfig) => T)
   };
 }
 
-function makeTable<Item>(
+function makeTable<Source, Item>(
   labels: readonly string[],
   group: StatsGroup | undefined,
   rows: readonly Row<Item>[],
-  walk: (snapshot: Snapshot, columns: Columns<Item>) => void,
-): Table {
+  walk: (source: Source, columns: Columns<Item>) => void,
+): Table<Source> {
   const families = rows.map((row) => familyInfo(row, labels, group));
   return {
     families,
     select(keep) {
       const kept = families.flatMap((family, i) => (keep(family) ? [{ family, value: rows[i]!.value }] : []));
       if (kept.length === 0) return () => [];
-      return (snapshot) => {
+      return (source) => {
         const columns = new Columns(kept.map(({ value }) => value));
-        walk(snapshot, columns);
+        walk(source, columns);
         return columns.families(kept.map(({ family }) => family));
       };
     },

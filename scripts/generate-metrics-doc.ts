@@ -1,0 +1,129 @@
+// Writes docs/metrics.md from the tables of the naming schemes. Run it after a change to a table:
+//
+//   node scripts/with-runtime.mjs scripts/generate-metrics-doc.ts
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { AGENT_FAMILIES } from '../src/schemas/agent.ts';
+import { describeSchemas } from '../src/schemas/schema-set.ts';
+import type { FamilyInfo } from '../src/schemas/table.ts';
+
+/** Where the reference page is. */
+export const METRICS_DOC = fileURLToPath(new URL('../docs/metrics.md', import.meta.url));
+
+const INTRODUCTION = `# The metrics of virtlens
+
+Generated from the tables in \`src/schemas/\` by \`scripts/generate-metrics-doc.ts\`; a test fails when it is stale. Change the tables.
+
+Metrics come in naming schemes, chosen with \`--schema\`; several can be on at once. A family that two schemes have (\`libvirt_up\`) is there
+once.
+
+What holds for all of them:
+
+- VMs in every state are there. A value that libvirt does not know is absent, never 0: a VM that is shut off has no CPU time, a guest
+  without a balloon driver no memory usage.
+- A family without any sample is left out, \`HELP\` and \`TYPE\` included.
+- \`domain\` is the VM's name, which is unique on its host; \`libvirt_domain_info\` joins the UUID to it.
+- A disk is named by its target (\`vda\`). Its source is the file, the device, \`pool/image\` of a network disk such as rbd, or \`pool/volume\`,
+  as the XML has it; while the XML has not been read, the path that the statistics give. CD-ROM and floppy drives are not listed.
+- An interface is named by its target (\`vnet0\`), else its alias (\`net0\`), else its MAC address.
+- The same series is never there twice: of two things with the same labels the first is taken.
+- Counters of a VM begin at 0 again when it is started again, as libvirt's do.
+- *Group* is libvirt's group of statistics. When it is switched off, libvirt is not asked for it and the family is not there. A group in
+  parentheses only gives a better value: without it the value is the XML's.
+- Numbers are exact: nanoseconds and KiB become seconds and bytes without rounding.
+`;
+
+/** What there is to say of a scheme as a whole, by its name. */
+const SUMMARIES: Readonly<Record<string, string>> = {
+  kumina: `The families of Kumina's [libvirt_exporter](https://github.com/kumina/libvirt_exporter). With \`--libvirt.export-nova-metadata\` the
+labels \`name\`, \`flavor\` and \`project_name\` follow \`domain\` in every family of a VM, empty for VMs that Nova did not make.`,
+  c5c3: `The families of c5c3's libvirt telemetry document. *Assigned memory* is the size of the balloon, what \`virsh dominfo\` calls used
+memory; *actual memory usage* is what the guest says it uses.`,
+  extended: `Every statistic of libvirt that \`kumina\` and \`c5c3\` do not carry, and what users of other exporters rely on. Where one of the
+exporters of [Tinkoff](https://github.com/Tinkoff/libvirt-exporter) and [inovex](https://github.com/inovex/prometheus-libvirt-exporter) has
+the statistic, the name is theirs, and so are the labels unless the last column says otherwise.`,
+  nova: `The families of the [Libvirt Nova Exporter](https://github.com/compendius/libvirt_nova_exporter_py), of VMs that carry OpenStack
+Nova's metadata.`,
+};
+
+/** A name of libvirt's bulk statistics, or of Telegraf's one that is not of those. */
+const STATISTIC = /\b(?:(?:state|cpu|balloon|vcpu|net|block|perf|iothread|memory|dirtyrate)\.[\w.<>-]*[\w>]|cpu_id)/g;
+
+/** The whole reference page. */
+export function metricsReference(): string {
+  const schemas = describeSchemas({ vcpuHypervisorCounters: true, vcpuMapping: true });
+  const chapters = schemas.map(({ name, tables }) => {
+    const families = tables.flatMap((table) => table.families);
+    return `## Scheme \`${name}\`\n\n${SUMMARIES[name] ?? ''}\n\n${familyTable(families)}`;
+  });
+  const statistics = indexOfStatistics(
+    schemas.map(({ name, tables }) => ({ name, families: tables.flatMap((table) => table.families) })),
+  );
+  return [
+    INTRODUCTION,
+    ...chapters,
+    `## virtlens itself\n\nThere whatever the schemes are.\n\n${agentTable(AGENT_FAMILIES)}`,
+    `## From libvirt's statistics\n\nThe names that \`virsh domstats\` prints, and the families that carry them.\n\n${statistics}`,
+  ].join('\n');
+}
+
+function familyTable(families: readonly FamilyInfo[]): string {
+  return markdownTable(
+    ['Metric', 'Type', 'Unit', 'Labels', 'What it says', 'From', 'Group', 'Whose name it is'],
+    families.map((family) => [
+      `\`${family.name}\``,
+      family.type,
+      family.unit ?? '',
+      family.labels.map((label) => `\`${label}\``).join(', '),
+      family.help,
+      family.source.replace(STATISTIC, '`$&`'),
+      family.group ?? (family.prefers === undefined ? '' : `(${family.prefers})`),
+      family.note ?? '',
+    ]),
+  );
+}
+
+function agentTable(families: readonly FamilyInfo[]): string {
+  return markdownTable(
+    ['Metric', 'Type', 'Unit', 'Labels', 'What it says'],
+    families.map(({ name, type, unit, labels, help }) => [
+      `\`${name}\``,
+      type,
+      unit ?? '',
+      labels.map((label) => `\`${label}\``).join(', '),
+      help,
+    ]),
+  );
+}
+
+function indexOfStatistics(
+  schemas: readonly { readonly name: string; readonly families: readonly FamilyInfo[] }[],
+): string {
+  const carriers = new Map<string, string[]>();
+  for (const schema of schemas) {
+    for (const { name, source } of schema.families) {
+      for (const [statistic] of source.matchAll(STATISTIC)) {
+        const own = carriers.get(statistic) ?? [];
+        own.push(`\`${name}\` (${schema.name})`);
+        carriers.set(statistic, own);
+      }
+    }
+  }
+  const rows = [...carriers].sort(([a], [b]) => (a < b ? -1 : 1));
+  return markdownTable(
+    ['Statistic', 'Families'],
+    rows.map(([statistic, families]) => [`\`${statistic}\``, families.join(', ')]),
+  );
+}
+
+function markdownTable(heads: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return `${[line(heads), line(heads.map(() => '---')), ...rows.map(line)].join('\n')}\n`;
+}
+
+if (import.meta.main) {
+  mkdirSync(dirname(METRICS_DOC), { recursive: true });
+  writeFileSync(METRICS_DOC, metricsReference());
+}

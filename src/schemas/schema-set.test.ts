@@ -1,0 +1,223 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import type { MetricFamily } from '../model/metric.ts';
+import { type DomainConfig, type DomainSnapshot, STATS_GROUPS, type StatsGroup } from '../model/snapshot.ts';
+import { configOf, diskOf, domainOf, interfaceOf, samplesOf, snapshotOf } from './fixtures.ts';
+import type { SchemaOptions } from './schema.ts';
+import { createSchemaSet, SCHEMA_NAMES, type SchemaName } from './schema-set.ts';
+
+const EVERYTHING = { vcpuHypervisorCounters: true, vcpuMapping: true };
+
+/** Every choice of schemes, the empty one included. */
+const COMBINATIONS = Array.from({ length: 2 ** SCHEMA_NAMES.length }, (_, bits) =>
+  SCHEMA_NAMES.filter((_name, i) => (bits >> i) % 2 === 1),
+);
+
+test('whatever schemes are combined, no family is there twice, under OpenMetrics names neither', () => {
+  for (const names of COMBINATIONS) {
+    for (const exportNovaMetadata of [false, true]) {
+      const { rows } = createSchemaSet(names, { ...EVERYTHING, exportNovaMetadata });
+      const families = rows.map(({ name }) => name);
+      assert.equal(new Set(families).size, families.length, names.join(' '));
+      const stripped = families.map((name) => name.replace(/_(total|info)$/, ''));
+      assert.equal(new Set(stripped).size, stripped.length, names.join(' '));
+    }
+  }
+});
+
+test('schemes that share a name mean the same by it', () => {
+  const definitions = new Map<string, unknown>();
+  for (const name of SCHEMA_NAMES) {
+    for (const row of createSchemaSet([name], EVERYTHING).rows) {
+      const own = definitions.get(row.name);
+      if (own === undefined) definitions.set(row.name, row);
+      else assert.deepEqual(row, own);
+    }
+  }
+});
+
+test('every family is well named, described and typed', () => {
+  for (const { name, type, help, labels, decimalShift, unit } of createSchemaSet(SCHEMA_NAMES, EVERYTHING).rows) {
+    assert.match(name, /^[a-z][a-z0-9_]*$/);
+    assert.equal(name.endsWith('_total'), type === 'counter', name);
+    assert.equal(name.endsWith('_info'), type === 'info', name);
+    assert.ok(help.length > 0 && !help.includes('\n'), name);
+    assert.equal(new Set(labels).size, labels.length, name);
+    for (const label of labels) assert.match(label, /^[a-z][a-z0-9_]*$/);
+    if (decimalShift !== 0) assert.equal(unit, 'seconds', name);
+  }
+});
+
+test('the order is always the same, and naming a scheme twice does nothing', () => {
+  const names = (set: readonly SchemaName[]) => createSchemaSet(set).rows.map(({ name }) => name);
+  assert.deepEqual(names(['extended', 'kumina', 'c5c3', 'kumina']), names(['kumina', 'c5c3', 'extended']));
+});
+
+test('a set asks for the groups that its schemes read and for no other', () => {
+  const groups = (names: readonly SchemaName[], options: Partial<SchemaOptions> = {}) =>
+    [...createSchemaSet(names, options).groups].sort();
+  assert.deepEqual(groups([]), []);
+  assert.deepEqual(groups(['kumina']), ['balloon', 'block', 'cpu_total', 'interface', 'vcpu']);
+  assert.deepEqual(groups(['c5c3']), ['balloon', 'block', 'interface', 'vcpu']);
+  assert.deepEqual(groups(['extended']), [...STATS_GROUPS].sort());
+  assert.deepEqual(groups(['kumina', 'c5c3'], { groups: new Set<StatsGroup>(['vcpu', 'state']) }), ['vcpu']);
+});
+
+test('pools, jobs and the vCPU mapping are needed by the extended scheme alone', () => {
+  assert.deepEqual(createSchemaSet(['kumina', 'c5c3']).needs, { pools: false, jobs: false, vcpuMapping: false });
+  assert.deepEqual(createSchemaSet(['kumina', 'extended']).needs, { pools: true, jobs: true, vcpuMapping: false });
+  assert.equal(createSchemaSet(['extended'], { vcpuMapping: true }).needs.vcpuMapping, true);
+  assert.equal(createSchemaSet(['kumina'], { vcpuMapping: true }).needs.vcpuMapping, false);
+});
+
+test('a group that is switched off takes its families with it, and leaves what the XML says', () => {
+  const domain = domainOf({
+    name: 'a',
+    config: configOf({ maximumMemoryKiB: 2, currentMemoryKiB: 1, currentVcpus: 3 }),
+    stats: {
+      state: { state: 1, reason: 1 },
+      cpu: { timeNs: 1, cacheMonitors: [] },
+      balloon: {},
+      vcpu: { vcpus: [{ index: 0, timeNs: 1 }] },
+    },
+  });
+  const set = createSchemaSet(SCHEMA_NAMES, { groups: new Set<StatsGroup>(['state']) });
+  const names = set.families(snapshotOf([domain])).map(({ name }) => name);
+  assert.deepEqual(names, [
+    'libvirt_domain_info_maximum_memory_bytes',
+    'libvirt_domain_info_virtual_cpus',
+    'libvirt_up',
+    'libvirt_domain_info_vcpus',
+    'libvirt_domains_number',
+    'libvirt_domain_info',
+    'libvirt_domain_state_code',
+    'libvirt_domain_state_reason_code',
+    'libvirt_domain_stats_age_seconds',
+    'libvirt_domain_timed_out',
+  ]);
+});
+
+// ---- properties ----------------------------------------------------------------------------------------------------------------
+
+const few = { maxLength: 4 };
+const maybe = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined });
+const target = fc.constantFrom('vda', 'vdb', 'sda', '');
+const port = fc.constantFrom('vnet0', 'vnet1', 'net0', '');
+const count: fc.Arbitrary<number | bigint> = fc.oneof(fc.nat(), fc.bigInt({ min: 2n ** 53n, max: 2n ** 64n - 1n }));
+
+const config: fc.Arbitrary<DomainConfig> = fc
+  .record({
+    disks: fc.array(
+      fc.record({
+        target,
+        device: fc.constantFrom('disk', 'cdrom', 'floppy', 'lun'),
+        source: fc.constantFrom('', '/a', 'pool/image'),
+        ioTune: fc.constantFrom(new Map(), new Map([['total_bytes_sec', 1]])),
+      }),
+      few,
+    ),
+    interfaces: fc.array(
+      fc.record({ target: maybe(port), alias: maybe(port), mac: maybe(fc.constantFrom('52:54:00:00:00:01', '')) }),
+      few,
+    ),
+  })
+  .map(({ disks, interfaces }) =>
+    configOf({ disks: disks.map((disk) => diskOf(disk)), interfaces: interfaces.map((own) => interfaceOf(own)) }),
+  );
+
+const small = fc.nat(3);
+const text = fc.constantFrom('', 'x', 'y');
+const stats = fc.record(
+  {
+    state: fc.record({ state: small, reason: maybe(small) }),
+    cpu: fc.record({
+      timeNs: count,
+      cacheMonitors: fc.array(
+        fc.record({
+          index: small,
+          name: text,
+          banks: fc.array(fc.record({ index: small, id: small, bytes: count }), few),
+        }),
+        few,
+      ),
+    }),
+    balloon: fc.record({ currentKiB: count, availableKiB: count, unusedKiB: count }),
+    vcpu: fc.record({
+      vcpus: fc.array(
+        fc.record({
+          index: small,
+          timeNs: count,
+          affinity: fc.array(small, few),
+          hypervisor: fc.constantFrom(new Map([['exits.sum', 1]]), new Map([['exits.max', 2]])),
+        }),
+        few,
+      ),
+    }),
+    interfaces: fc.array(
+      fc.record({ index: small, name: port, rxBytes: count }, { requiredKeys: ['index', 'rxBytes'] }),
+      few,
+    ),
+    blocks: fc.array(
+      fc.record({ index: small, name: target, path: text, readBytes: count }, { requiredKeys: ['index', 'readBytes'] }),
+      few,
+    ),
+    iothread: fc.record({ threads: fc.array(fc.record({ id: small, pollMaxNs: count }), few) }),
+    memory: fc.record({
+      monitors: fc.array(
+        fc.record({ index: small, nodes: fc.array(fc.record({ index: small, id: small, bytesTotal: count }), few) }),
+        few,
+      ),
+    }),
+    dirtyRate: fc.record({
+      calcMode: text,
+      vcpus: fc.array(fc.record({ index: small, mebibytesPerSecond: count }), few),
+    }),
+  },
+  { requiredKeys: [] },
+);
+
+/** A VM at two instants, its XML the same. */
+const domainTwice = fc.record({ id: maybe(fc.constant(1)), config: maybe(config), first: stats, second: stats });
+
+const options: fc.Arbitrary<Partial<SchemaOptions>> = fc.record({
+  exportNovaMetadata: fc.boolean(),
+  vcpuHypervisorCounters: fc.boolean(),
+  vcpuMapping: fc.boolean(),
+});
+
+/** The series of families: name, suffix and labels. */
+function seriesOf(families: readonly MetricFamily[]): string[] {
+  return samplesOf(families).map((line) => line.slice(0, line.lastIndexOf(' ')));
+}
+
+test('no series is there twice, columns are parallel, and what is kept between snapshots shows in no sample', () => {
+  fc.assert(
+    fc.property(fc.array(domainTwice, { maxLength: 3 }), options, fc.boolean(), (domains, chosen, renamed) => {
+      const set = createSchemaSet(SCHEMA_NAMES, chosen);
+      const at = (moment: 'first' | 'second', prefix: string): DomainSnapshot[] =>
+        domains.map((own, i) =>
+          domainOf({ name: `${prefix}${i}`, id: own.id, config: own.config, stats: own[moment] }),
+        );
+      const prefix = renamed ? 'renamed-' : 'vm-';
+      for (const [moment, name] of [
+        ['first', 'vm-'],
+        ['second', prefix],
+      ] as const) {
+        const families = set.families(snapshotOf(at(moment, name)));
+        const series = seriesOf(families);
+        assert.equal(new Set(series).size, series.length);
+        for (const { labels, values, decimalShift } of families) {
+          assert.equal(labels.length, values.length);
+          assert.ok(values.length > 0);
+          if (decimalShift !== 0)
+            assert.ok(values.every((value) => typeof value === 'bigint' || Number.isInteger(value)));
+        }
+        // A copy of the XML is an object never met before: nothing is kept for it.
+        const anew = set.families(snapshotOf(structuredClone(at(moment, name))));
+        assert.deepEqual(samplesOf(families), samplesOf(anew));
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
