@@ -85,13 +85,7 @@ function setUpSession(
     const onError = (error: Error): void => fail(explainSessionError(error, shaken, target, credentials));
     const onEnd = (): void => {
       if (shaken) fail(clientRefused(target, credentials));
-      else
-        fail(
-          new TransportError(
-            'ERR_TRANSPORT_PROTOCOL',
-            `tls ${target.text}: closed in the TLS handshake; see the daemon's log`,
-          ),
-        );
+      else fail(closedInHandshake(target));
     };
     const onAbort = (): void => {
       const stage = shaken ? 'waiting for its consent to our certificate' : 'in the TLS handshake';
@@ -149,11 +143,14 @@ function explainSessionError(
       error,
     );
   }
-  return new TransportError(
-    'ERR_TRANSPORT_UNREACHABLE',
-    `tls ${target.text}: ${describeLoss(error)} in the TLS handshake; see the daemon's log`,
-    error,
-  );
+  if (isReset) return closedInHandshake(target, error);
+  const message = `tls ${target.text}: ${describeLoss(error)} in the TLS handshake; check the network`;
+  return new TransportError('ERR_TRANSPORT_UNREACHABLE', message, error);
+}
+
+function closedInHandshake(target: TcpTarget, cause?: Error): TransportError {
+  const message = `tls ${target.text}: closed by the other side in the TLS handshake; check that it is a TLS port, and the daemon's log`;
+  return new TransportError('ERR_TRANSPORT_UNREACHABLE', message, cause);
 }
 
 function clientRefused(target: TcpTarget, credentials: TlsCredentials, cause?: Error): TransportError {
