@@ -4,7 +4,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { CACHE_DIR, GUEST_MODULES, kernelFiles } from '../test/lab/kernel.ts';
+import { CACHE_DIR, GUEST_MODULES, KERNEL_DIR, kernelFiles } from '../test/lab/kernel.ts';
 
 const PACKAGES = [
   'libvirt-daemon',
@@ -127,8 +127,7 @@ async function fetchKernel(): Promise<void> {
       return;
     }
     keepKernel(unpacked, join(work, 'kernel'));
-    rmSync(join(CACHE_DIR, 'kernel'), { recursive: true, force: true });
-    renameSync(join(work, 'kernel'), join(CACHE_DIR, 'kernel'));
+    renameSync(join(work, 'kernel'), KERNEL_DIR);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }

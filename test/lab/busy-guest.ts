@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import type { DomainSpec } from './guests.ts';
-import { CACHE_DIR, GUEST_MODULES, kernelFiles } from './kernel.ts';
+import { GUEST_MODULES, KERNEL_DIR, kernelFiles } from './kernel.ts';
 import { findProgram, runTool } from './tools.ts';
 
 /** What the guest writes to its serial console once its drivers are loaded and its work begins. */
@@ -25,8 +25,9 @@ const INIT = `#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sysfs /sys
 /bin/busybox mount -t devtmpfs devtmpfs /dev
-for module in ${GUEST_MODULES.join(' ')}; do
-  [ -f /modules/$module.ko ] && /bin/busybox insmod /modules/$module.ko
+# Which module needs which differs from kernel to kernel: after a few rounds all that can be loaded are.
+for round in 1 2 3 4; do
+  for module in /modules/*.ko; do /bin/busybox insmod $module 2>/dev/null; done
 done
 for interface in /sys/class/net/eth*; do [ -e $interface ] && /bin/busybox ip link set \${interface##*/} up; done
 echo '${READY_LINE}'
@@ -63,13 +64,13 @@ export function busyGuest(name: string): DomainSpec {
   };
 }
 
-/** The initramfs, built once for each version of its parts. Several processes may build it at the same time. */
+/** The initramfs, built once for a kernel and an INIT, beside that kernel. Several processes may build it at the same time. */
 function buildInitramfs(modules: string): string {
   const busybox = findProgram('busybox')!;
   const version = createHash('sha256').update(INIT).digest('hex').slice(0, 12);
-  const built = join(CACHE_DIR, `initramfs-${version}.cpio`);
+  const built = join(KERNEL_DIR, `initramfs-${version}.cpio`);
   if (existsSync(built)) return built;
-  const work = mkdtempSync(join(CACHE_DIR, 'initramfs-'));
+  const work = mkdtempSync(join(KERNEL_DIR, 'initramfs-'));
   try {
     const root = join(work, 'root');
     mkdirSync(join(root, 'bin'), { recursive: true });

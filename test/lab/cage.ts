@@ -46,6 +46,7 @@ rm -rf --one-file-system -- "$CAGE"
 exit $status`;
 
 const INIT = `
+exec 2>>"$CAGE/init.log"
 if output=$(bash -e "$CAGE/setup.sh" 2>&1 </dev/null); then echo ready; else echo "failed \${output//$'\\n'/ | }"; exit 1; fi
 while IFS= read -r line; do eval "$line"; done`;
 

@@ -38,7 +38,7 @@ export function makeCertificates(folder: string, commonName = 'virtlens lab'): C
     openssl('req', ...key, '-keyout', `${name}key.pem`, '-out', `${name}.csr`, '-subj', subject);
     writeFileSync(
       join(folder, `${name}.ext`),
-      `basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n${extensions}\n`,
+      `basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature,keyEncipherment\n${extensions}\n`,
     );
     openssl(
       'x509',

@@ -16,6 +16,8 @@ export interface DiskSpec {
   readonly path?: string;
   /** True: a drive with no medium in it. */
   readonly empty?: boolean;
+  /** Attributes of `<driver>`: `error_policy='report' cache='none' iothread='1'`. */
+  readonly driverAttributes?: string;
   /** Elements inside `<disk>`: serial, iotune, readonly, alias. */
   readonly extraXml?: string;
 }
@@ -111,7 +113,7 @@ function diskXml(disk: DiskSpec, path: string | undefined): string {
   const bus = disk.bus ?? BUS_OF_PREFIX[disk.target.slice(0, 2)] ?? 'virtio';
   const format = disk.format ?? 'qcow2';
   const source = path === undefined ? '' : `<source file='${escapeXml(path)}'/>`;
-  return `<disk type='file' device='${disk.device ?? 'disk'}'><driver name='qemu' type='${format}'/>${source}<target dev='${disk.target}' bus='${bus}'/>${disk.extraXml ?? ''}</disk>`;
+  return `<disk type='file' device='${disk.device ?? 'disk'}'><driver name='qemu' type='${format}' ${disk.driverAttributes ?? ''}/>${source}<target dev='${disk.target}' bus='${bus}'/>${disk.extraXml ?? ''}</disk>`;
 }
 
 function nicXml(nic: NicSpec, bridge: string): string {
