@@ -5,19 +5,20 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { after, before, describe, it } from 'node:test';
+import { after, before, it } from 'node:test';
 import { busyGuest } from './busy-guest.ts';
 import { Cage, randomName, waitFor } from './cage.ts';
+import { describeLab } from './describe.ts';
 import { startInfluxDb } from './influxdb.ts';
 import { type LibvirtHost, startLibvirt } from './libvirt.ts';
 import { startLibvirtExporter } from './peer.ts';
 import { promtoolCheck, startPrometheus } from './prometheus.ts';
 import { startSshd } from './sshd.ts';
-import { runTool, unavailable } from './tools.ts';
+import { runTool } from './tools.ts';
 
 const link = (name: string) => existsSync(`/sys/class/net/${name}`);
 
-describe('a cage', { skip: unavailable('libvirt') }, () => {
+describeLab('a cage', ['libvirt'], () => {
   it('ends its processes and removes its directory and links when it is stopped', async () => {
     const bridge = randomName('vl');
     const cage = await Cage.open({ setup: `ip link add ${bridge} type bridge`, links: [bridge] });
@@ -49,7 +50,7 @@ describe('a cage', { skip: unavailable('libvirt') }, () => {
   });
 });
 
-describe('a libvirt host', { skip: unavailable('libvirt', 'tls') }, () => {
+describeLab('a libvirt host', ['libvirt', 'tls'], () => {
   let host: LibvirtHost;
   before(async () => {
     host = await startLibvirt();
@@ -179,7 +180,7 @@ describe('a libvirt host', { skip: unavailable('libvirt', 'tls') }, () => {
   });
 });
 
-describe('a busy guest', { skip: unavailable('busy-guest') }, () => {
+describeLab('a busy guest', ['busy-guest'], () => {
   it('reports its memory, reads and writes, and panics when told to', async () => {
     await using host = await startLibvirt();
     await host.createDomain(busyGuest('busy'));
@@ -199,7 +200,7 @@ describe('a busy guest', { skip: unavailable('busy-guest') }, () => {
   });
 });
 
-describe('sshd', { skip: unavailable('libvirt', 'sshd') }, () => {
+describeLab('sshd', ['libvirt', 'sshd'], () => {
   it('lets known keys in to the libvirt of its host, and no others', async () => {
     await using host = await startLibvirt();
     await using sshd = await startSshd({ libvirt: host });
@@ -236,7 +237,7 @@ describe('sshd', { skip: unavailable('libvirt', 'sshd') }, () => {
   });
 });
 
-describe('Prometheus and the exporter', { skip: unavailable('libvirt', 'prometheus', 'promtool', 'exporter') }, () => {
+describeLab('Prometheus and the exporter', ['libvirt', 'prometheus', 'promtool', 'exporter'], () => {
   it('scrapes what the exporter says of a guest', async () => {
     await using host = await startLibvirt();
     await host.createDomain({ name: 'seen' });
@@ -251,7 +252,7 @@ describe('Prometheus and the exporter', { skip: unavailable('libvirt', 'promethe
   });
 });
 
-describe('InfluxDB', { skip: unavailable('influxdb') }, () => {
+describeLab('InfluxDB', ['influxdb'], () => {
   it('takes points and gives them back exactly', async () => {
     await using influx = await startInfluxDb();
     await influx.createDatabase('lab');

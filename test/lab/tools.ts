@@ -1,6 +1,4 @@
-// What the lab needs on a machine, and whether it is there. A test file asks once, and skips itself with the reason:
-//
-//   describe('…', { skip: unavailable('libvirt') }, () => { … });
+// What the lab needs on a machine, and whether it is there. Tests use it through `describeLab` (describe.ts).
 import { execFileSync, spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
