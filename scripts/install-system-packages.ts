@@ -92,9 +92,20 @@ async function install(missing: readonly string[]): Promise<void> {
 function holdServicesBack(): { release(): void } {
   if (existsSync(POLICY_FILE)) return { release() {} };
   writeFileSync(POLICY_FILE, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
-  const release = () => rmSync(POLICY_FILE, { force: true });
-  process.once('exit', release);
-  return { release };
+  // A package must not be left half configured, nor the switch in its place: a signal takes effect when apt has ended.
+  let interrupted = false;
+  const interrupt = () => {
+    interrupted = true;
+  };
+  const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+  for (const signal of signals) process.on(signal, interrupt);
+  return {
+    release() {
+      rmSync(POLICY_FILE, { force: true });
+      for (const signal of signals) process.off(signal, interrupt);
+      if (interrupted) process.exit(130);
+    },
+  };
 }
 
 /** The version that apt would install, or undefined. */

@@ -9,6 +9,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -89,7 +90,8 @@ export class Cage implements AsyncDisposable {
   readonly dir: string;
   readonly #keeper: ChildProcess;
   readonly #exited: Promise<void>;
-  #lines: AsyncIterator<string>;
+  readonly #lines: AsyncIterator<string>;
+  #waiting = 0;
   #queue: Promise<unknown> = Promise.resolve();
   #pidNamespace = '';
 
@@ -122,7 +124,7 @@ export class Cage implements AsyncDisposable {
   /** Makes the place and runs its setup. On failure nothing is left. */
   static async open(options: CageOptions = {}): Promise<Cage> {
     const cage = new Cage(options);
-    const { value } = await cage.#lines.next();
+    const { value } = await cage.#stayFor(cage.#lines.next());
     if (value === 'ready') {
       cage.#pidNamespace = await cage.send('readlink /proc/self/ns/pid');
       return cage;
@@ -135,7 +137,7 @@ export class Cage implements AsyncDisposable {
   send(line: string): Promise<string> {
     const answer = this.#queue.then(async () => {
       this.#keeper.stdin?.write(`${line}\n`);
-      const { value, done } = await this.#lines.next();
+      const { value, done } = await this.#stayFor(this.#lines.next());
       if (done === true) throw new Error(`lab: the cage ended before it answered: ${line}`);
       return value;
     });
@@ -189,7 +191,21 @@ export class Cage implements AsyncDisposable {
   /** Ends all that runs inside and removes the directory and the links. May be called twice. */
   async stop(): Promise<void> {
     this.#keeper.stdin?.end();
-    await this.#exited;
+    await this.#stayFor(this.#exited);
+  }
+
+  /**
+   * An idle cage does not keep this process alive, so that a test that timed out, or forgot to stop it, does not hang the run;
+   * waiting for an answer does.
+   */
+  async #stayFor<T>(answer: Promise<T>): Promise<T> {
+    const handles = [this.#keeper, this.#keeper.stdin as Socket, this.#keeper.stdout as Socket];
+    if (this.#waiting++ === 0) for (const handle of handles) handle.ref();
+    try {
+      return await answer;
+    } finally {
+      if (--this.#waiting === 0) for (const handle of handles) handle.unref();
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -160,7 +160,8 @@ describeLab('a libvirt host', ['libvirt', 'tls'], () => {
       const host = await startLibvirt({ tcp: 'none' });
       await host.createDomain({ name: 'orphan', nics: [{}] });
       const pids = [host.libvirtdPid, host.qemuPid('orphan')];
-      console.log(JSON.stringify({ dir: host.cage.dir, bridge: host.bridge, pids }));`;
+      console.log(JSON.stringify({ dir: host.cage.dir, bridge: host.bridge, pids }));
+      setInterval(() => {}, 1000);`;
     const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', script], {
       cwd: import.meta.dirname,
       stdio: ['ignore', 'pipe', 'inherit'],

@@ -43,6 +43,7 @@ export interface LibvirtOptions {
 export type DomainState = 'running' | 'paused' | 'shutoff';
 
 const VIRSH_TIMEOUT_MS = 120_000;
+const END_TIMEOUT_MS = 15_000;
 const CAPABILITIES_CACHE = join(CACHE_DIR, 'qemu-capabilities');
 
 const XML_ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&apos;' };
@@ -229,7 +230,7 @@ export class LibvirtHost implements AsyncDisposable {
     await this.#end('KILL');
   }
 
-  /** Ends libvirtd as its service manager would; the guests go on. */
+  /** Ends libvirtd as its service manager would, by force after a while; the guests go on. */
   async terminate(): Promise<void> {
     await this.#end('TERM');
   }
@@ -266,9 +267,13 @@ export class LibvirtHost implements AsyncDisposable {
   }
 
   async #end(signal: 'KILL' | 'TERM'): Promise<void> {
+    const daemon = this.#daemon;
     const innerPid = this.#innerPid();
     await this.cage.signal(innerPid, signal);
     await this.cage.signal(innerPid, 'CONT');
+    // A daemon whose workers wait for a hung guest may not end by itself; service managers lose patience too.
+    const hasEnded = () => (daemon?.isAlive() === true ? undefined : true);
+    await waitFor(hasEnded, () => '', END_TIMEOUT_MS).catch(() => this.cage.signal(innerPid, 'KILL'));
     await this.cage.join(innerPid);
     this.#daemon = undefined;
   }

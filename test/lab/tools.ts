@@ -75,8 +75,9 @@ export function runTool(
 
 function refuseNamespaces(): string | false {
   if (!existsSync('/proc/self/ns/pid')) return 'this kernel has no namespaces';
-  const bridge = ['ip', 'link', 'add', 'br0', 'type', 'bridge'];
-  const probe = spawnSync('unshare', ['--mount', '--uts', '--net', '--pid', '--fork', '--mount-proc', ...bridge], {
+  const script = 'umount --recursive --lazy /sys && mount -t sysfs sysfs /sys && ip link add br0 type bridge';
+  const namespaces = ['--mount', '--uts', '--net', '--pid', '--fork', '--mount-proc'];
+  const probe = spawnSync('unshare', [...namespaces, 'bash', '-c', script], {
     encoding: 'utf8',
     env: { PATH: TOOL_PATH },
   });
