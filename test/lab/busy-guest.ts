@@ -1,0 +1,92 @@
+// A guest that does real work: Debian's kernel for virtual machines, and an initramfs of busybox and the virtio modules whose
+// /init keeps reading and writing the first disk. Every statistic that needs a guest driver (balloon.*) is there for it.
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import type { DomainSpec } from './guests.ts';
+import { GUEST_MODULES, KERNEL_DIR, kernelFiles } from './kernel.ts';
+import { findProgram, runTool } from './tools.ts';
+
+/** What the guest writes to its serial console once its drivers are loaded and its work begins. */
+export const READY_LINE = 'virtlens-lab: guest is ready';
+
+const INIT = `#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /sys /dev
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sysfs /sys
+/bin/busybox mount -t devtmpfs devtmpfs /dev
+# Which module needs which differs from kernel to kernel: after a few rounds all that can be loaded are.
+for round in 1 2 3 4; do
+  for module in /modules/*.ko; do /bin/busybox insmod $module 2>/dev/null; done
+done
+for interface in /sys/class/net/eth*; do [ -e $interface ] && /bin/busybox ip link set \${interface##*/} up; done
+echo '${READY_LINE}'
+while true; do
+  if [ -b /dev/vda ]; then
+    /bin/busybox dd if=/dev/urandom of=/dev/vda bs=4096 count=16 conv=fsync 2>/dev/null
+    echo 3 > /proc/sys/vm/drop_caches
+    /bin/busybox dd if=/dev/vda of=/dev/null bs=4096 count=64 2>/dev/null
+  fi
+  /bin/busybox usleep 200000
+done
+`;
+
+/**
+ * A busy guest: 128 MiB, a disk `vda`, a NIC, memory reports every second. `inject-nmi` makes its kernel panic, which a pvpanic
+ * device reports as a crash. Spread it into a spec of your own to change parts.
+ */
+export function busyGuest(name: string): DomainSpec {
+  const files = kernelFiles();
+  if (files === undefined) throw new Error("lab: no guest kernel; ask unavailable('busy-guest') before");
+  return {
+    name,
+    memoryKiB: 128 * 1024,
+    disks: [{ target: 'vda', format: 'raw', sizeBytes: 8 << 20 }],
+    nics: [{}],
+    balloon: 1,
+    extraXml: '<on_crash>preserve</on_crash>',
+    extraDevicesXml: "<panic model='isa'/>",
+    boot: {
+      kernel: files.vmlinuz,
+      initrd: buildInitramfs(files.modules),
+      cmdline: 'console=ttyS0 quiet panic=-1 unknown_nmi_panic=1 tsc=unstable',
+    },
+  };
+}
+
+/** The initramfs, built once for a kernel and an INIT, beside that kernel. Several processes may build it at the same time. */
+function buildInitramfs(modules: string): string {
+  const busybox = findProgram('busybox')!;
+  const version = createHash('sha256').update(INIT).digest('hex').slice(0, 12);
+  const built = join(KERNEL_DIR, `initramfs-${version}.cpio`);
+  if (existsSync(built)) return built;
+  const work = mkdtempSync(join(KERNEL_DIR, 'initramfs-'));
+  try {
+    const root = join(work, 'root');
+    mkdirSync(join(root, 'bin'), { recursive: true });
+    mkdirSync(join(root, 'modules'));
+    copyFileSync(busybox, join(root, 'bin', 'busybox'));
+    symlinkSync('busybox', join(root, 'bin', 'sh'));
+    for (const module of GUEST_MODULES) {
+      const file = join(modules, `${module}.ko`);
+      if (existsSync(file)) copyFileSync(file, join(root, 'modules', `${module}.ko`));
+    }
+    writeFileSync(join(root, 'init'), INIT);
+    chmodSync(join(root, 'init'), 0o755);
+    runTool('sh', ['-c', 'find . | busybox cpio -o -H newc > ../initramfs.cpio'], { cwd: root });
+    renameSync(join(work, 'initramfs.cpio'), built);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+  return built;
+}

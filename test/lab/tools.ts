@@ -1,0 +1,87 @@
+// What the lab needs on a machine, and whether it is there. Tests use it through `describeLab` (describe.ts).
+import { execFileSync, spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { kernelFiles } from './kernel.ts';
+
+/** Where programs are looked for: daemons live in sbin, which a plain PATH may lack. */
+export const TOOL_PATH = [process.env.PATH ?? '', '/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin', '/bin'].join(
+  delimiter,
+);
+
+/** The parts of the lab that a test may ask for. */
+export type LabPart = 'libvirt' | 'busy-guest' | 'sshd' | 'tls' | 'prometheus' | 'promtool' | 'exporter' | 'influxdb';
+
+const PROGRAMS: Record<LabPart, readonly string[]> = {
+  libvirt: ['libvirtd', 'virtlogd', 'virsh', 'qemu-system-x86_64', 'qemu-img'],
+  'busy-guest': ['libvirtd', 'virtlogd', 'virsh', 'qemu-system-x86_64', 'busybox'],
+  sshd: ['sshd', 'ssh-keygen'],
+  tls: ['openssl'],
+  prometheus: ['prometheus'],
+  promtool: ['promtool'],
+  exporter: ['prometheus-libvirt-exporter'],
+  influxdb: ['influxd'],
+};
+
+let namespaceRefusal: string | false | undefined;
+
+/**
+ * Why these parts cannot be had here, in one line for node:test's `skip`; false when they can.
+ */
+export function unavailable(...parts: readonly LabPart[]): string | false {
+  if (process.platform !== 'linux') return `real daemons need Linux, and this is ${process.platform}`;
+  if (process.getuid?.() !== 0) return 'real daemons need root (run npm test as root on Debian)';
+  for (const part of parts) {
+    for (const program of PROGRAMS[part]) {
+      if (findProgram(program) === undefined) {
+        return `${program} is not installed (npm test as root on Debian or Ubuntu installs it)`;
+      }
+    }
+    if (part === 'busy-guest' && kernelFiles() === undefined) {
+      return 'the guest kernel is not there (npm test as root on Debian fetches it)';
+    }
+  }
+  namespaceRefusal ??= refuseNamespaces();
+  return namespaceRefusal;
+}
+
+/** The path of a program, or undefined. */
+export function findProgram(name: string): string | undefined {
+  for (const folder of TOOL_PATH.split(delimiter)) {
+    const path = join(folder, name);
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      // Not in this folder.
+    }
+  }
+  return undefined;
+}
+
+/** A program's output; throws with its standard error when it fails. For short programs only. */
+export function runTool(
+  program: string,
+  args: readonly string[],
+  options: { cwd?: string; input?: string } = {},
+): string {
+  return execFileSync(program, args, {
+    encoding: 'utf8',
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { ...process.env, PATH: TOOL_PATH, LC_ALL: 'C.UTF-8' },
+    ...options,
+  });
+}
+
+function refuseNamespaces(): string | false {
+  if (!existsSync('/proc/self/ns/pid')) return 'this kernel has no namespaces';
+  const script = 'umount --recursive --lazy /sys && mount -t sysfs sysfs /sys && ip link add br0 type bridge';
+  const namespaces = ['--mount', '--uts', '--net', '--pid', '--fork', '--mount-proc'];
+  const probe = spawnSync('unshare', [...namespaces, 'bash', '-c', script], {
+    encoding: 'utf8',
+    env: { PATH: TOOL_PATH },
+  });
+  if (probe.status === 0) return false;
+  const reason = probe.error?.message ?? (probe.stderr.trim().split('\n')[0] || `exit code ${probe.status}`);
+  return `this machine does not allow private namespaces with a bridge: ${reason}`;
+}
