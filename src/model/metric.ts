@@ -11,10 +11,10 @@ export interface LabelSet {
   readonly names: readonly string[];
   readonly values: readonly string[];
   /**
-   * The text exposition of this set. A memo that belongs to `formats/`, which fills it on first use; it lives here because its life
-   * is the label set's. Nobody else reads or writes it.
+   * The text exposition of this set, in bytes. A memo that belongs to `formats/`, which fills it on first use; it lives here because
+   * its life is the label set's. Nobody else reads or writes it.
    */
-  rendered?: string;
+  rendered?: Uint8Array;
 }
 
 /** Makes a label set; `names` and `values` run in parallel. */

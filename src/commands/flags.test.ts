@@ -1,0 +1,231 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { defineFlags, FlagError } from './flags.ts';
+
+const GROUPS = ['state', 'block'] as const;
+
+const FLAGS = defineFlags({ usage: 'virtlens serve [flags]', description: 'Serves VMs.\n\nTo Prometheus.' }, [
+  {
+    name: 'libvirt.uri',
+    kind: 'string',
+    default: 'qemu:///system',
+    placeholder: 'URI',
+    env: 'LIBVIRT_URI',
+    help: 'Where libvirt is.',
+  },
+  {
+    name: 'libvirt.export-nova-metadata',
+    kind: 'boolean',
+    help: "Export Nova's metadata as labels of an info metric, for VMs that carry it.",
+  },
+  { name: 'web.listen-address', kind: 'list', default: [':9177'], placeholder: 'ADDRESS', help: 'Where to listen.' },
+  { name: 'web.config.file', kind: 'string', placeholder: 'FILE', help: 'TLS and users.' },
+  {
+    name: 'schema',
+    kind: 'list',
+    choices: ['kumina', 'c5c3'],
+    separator: ',',
+    default: ['kumina', 'c5c3'],
+    help: 'Naming schemes.',
+  },
+  { name: 'collect.timeout', kind: 'duration', default: 10_000, env: 'TIMEOUT', help: 'How long a scrape may take.' },
+  { name: 'collect.offset', kind: 'number', help: 'Any number.' },
+  { name: 'port', kind: 'number', whole: true, minimum: 0, maximum: 65535, default: 9100, help: 'The port.' },
+  { name: 'log.level', kind: 'choice', choices: ['debug', 'info'], default: 'info', help: 'The lowest level to log.' },
+  ...GROUPS.map(
+    (group) => ({ name: `collector.${group}`, kind: 'boolean', default: true, help: `Collect ${group}.` }) as const,
+  ),
+]);
+
+test('defaults, with the types that the table says', () => {
+  const values = FLAGS.parse([]);
+  // These assignments are the test that the types are inferred: tsc fails when they are not.
+  const uri: string = values['libvirt.uri'];
+  const file: string | undefined = values['web.config.file'];
+  const offset: number | undefined = values['collect.offset'];
+  const timeoutMs: number = values['collect.timeout'];
+  const level: 'debug' | 'info' = values['log.level'];
+  const schemas: readonly ('kumina' | 'c5c3')[] = values.schema;
+  const addresses: readonly string[] = values['web.listen-address'];
+  const block: boolean = values['collector.block'];
+  // @ts-expect-error: a name that the table does not have
+  assert.equal(values['no-such-flag'], undefined);
+  assert.deepEqual(
+    [uri, file, offset, timeoutMs, level, schemas, addresses, block, values.port, values.help],
+    ['qemu:///system', undefined, undefined, 10_000, 'info', ['kumina', 'c5c3'], [':9177'], true, 9100, false],
+  );
+});
+
+for (const [argv, name, expected] of [
+  [['--libvirt.uri=test:///default'], 'libvirt.uri', 'test:///default'],
+  [['--libvirt.uri', 'test:///default'], 'libvirt.uri', 'test:///default'],
+  [['--libvirt.uri='], 'libvirt.uri', ''],
+  [['--libvirt.uri=a=b'], 'libvirt.uri', 'a=b'],
+  [['--libvirt.uri=--port'], 'libvirt.uri', '--port'],
+  [['--libvirt.uri', '-'], 'libvirt.uri', '-'],
+  [['--libvirt.uri=a', '--libvirt.uri=b'], 'libvirt.uri', 'b'],
+  [['--web.listen-address', '[::1]:9177', '--web.listen-address=:80'], 'web.listen-address', ['[::1]:9177', ':80']],
+  [['--schema=c5c3'], 'schema', ['c5c3']],
+  [['--schema', 'c5c3, kumina', '--schema=c5c3'], 'schema', ['c5c3', 'kumina']],
+  [['--libvirt.export-nova-metadata'], 'libvirt.export-nova-metadata', true],
+  [['--libvirt.export-nova-metadata=true'], 'libvirt.export-nova-metadata', true],
+  [['--libvirt.export-nova-metadata=T'], 'libvirt.export-nova-metadata', true],
+  [['--collector.block=false'], 'collector.block', false],
+  [['--collector.block=0'], 'collector.block', false],
+  [['--no-collector.block'], 'collector.block', false],
+  [['--no-collector.block', '--collector.block'], 'collector.block', true],
+  [['--collect.timeout=1m30s'], 'collect.timeout', 90_000],
+  [['--collect.offset', '-5'], 'collect.offset', -5],
+  [['--collect.offset=1.5e3'], 'collect.offset', 1500],
+  [['--port=0'], 'port', 0],
+  [['--log.level', 'debug'], 'log.level', 'debug'],
+  [['--'], 'port', 9100],
+] as const) {
+  test(`${argv.join(' ')} gives ${JSON.stringify(expected)}`, () => {
+    assert.deepEqual(FLAGS.parse(argv)[name], expected);
+  });
+}
+
+for (const [argv, code, message] of [
+  [['--libvirt.url=x'], 'unknown-flag', 'unknown flag --libvirt.url: did you mean --libvirt.uri?'],
+  [
+    ['--web.listenaddress', ':1'],
+    'unknown-flag',
+    'unknown flag --web.listenaddress: did you mean --web.listen-address?',
+  ],
+  [['--Log.Level=info'], 'unknown-flag', 'unknown flag --Log.Level: did you mean --log.level?'],
+  [['--listen-address=:1'], 'unknown-flag', 'unknown flag --listen-address: did you mean --web.listen-address?'],
+  [['-libvirt.uri=x'], 'unknown-flag', 'unknown flag -libvirt.uri: did you mean --libvirt.uri?'],
+  [['--no-colector.block'], 'unknown-flag', 'unknown flag --no-colector.block: did you mean --no-collector.block?'],
+  [['--no-libvirt.uri'], 'unknown-flag', 'unknown flag --no-libvirt.uri: did you mean --libvirt.uri?'],
+  [['--frobnicate'], 'unknown-flag', 'unknown flag --frobnicate: see --help for the flags there are'],
+  [['-x'], 'unknown-flag', 'unknown flag -x: see --help for the flags there are'],
+  [['--__proto__=1'], 'unknown-flag', 'unknown flag --__proto__: see --help for the flags there are'],
+  [['--toString'], 'unknown-flag', 'unknown flag --toString: see --help for the flags there are'],
+  [['--libvirt.uri'], 'missing-value', '--libvirt.uri needs a value: write --libvirt.uri=URI'],
+  [['--libvirt.uri', '--port=1'], 'missing-value', '--libvirt.uri needs a value: write --libvirt.uri=URI'],
+  [['--libvirt.uri', '--no-collector.block'], 'missing-value', '--libvirt.uri needs a value: write --libvirt.uri=URI'],
+  [['--log.level'], 'missing-value', '--log.level needs a value: write --log.level=debug|info'],
+  [['--log.level=loud'], 'bad-value', '--log.level cannot be "loud": it must be one of debug, info'],
+  [['--schema=kumina,'], 'bad-value', '--schema cannot be "": it must be one of kumina, c5c3'],
+  [['--web.listen-address='], 'bad-value', '--web.listen-address cannot be "": it must be a value that is not empty'],
+  [['--port=http'], 'bad-value', '--port cannot be "http": it must be a whole number from 0 to 65535'],
+  [['--port=1.5'], 'bad-value', '--port cannot be "1.5": it must be a whole number from 0 to 65535'],
+  [['--port', '65536'], 'bad-value', '--port cannot be "65536": it must be a whole number from 0 to 65535'],
+  [['--port='], 'bad-value', '--port cannot be "": it must be a whole number from 0 to 65535'],
+  [['--collect.offset=Infinity'], 'bad-value', '--collect.offset cannot be "Infinity": it must be a number'],
+  [
+    ['--collect.timeout=10'],
+    'bad-value',
+    '--collect.timeout cannot be "10": it must be a duration such as 10s, 1m30s or 500ms',
+  ],
+  [['--collector.block=maybe'], 'bad-value', '--collector.block cannot be "maybe": it must be true or false'],
+  [
+    ['--no-collector.block=true'],
+    'bad-value',
+    '--no-collector.block takes no value: write --no-collector.block or --collector.block=true',
+  ],
+  [
+    ['--collector.block', 'false'],
+    'stray-argument',
+    'unexpected argument "false": write --collector.block=false or --no-collector.block',
+  ],
+  [
+    ['serve'],
+    'stray-argument',
+    'unexpected argument "serve": flags begin with -- and this command takes nothing else; see --help',
+  ],
+  [
+    ['--', '--port=1'],
+    'stray-argument',
+    'unexpected argument "--port=1": flags begin with -- and this command takes nothing else; see --help',
+  ],
+  [
+    ['two\nlines'],
+    'stray-argument',
+    'unexpected argument "two\\nlines": flags begin with -- and this command takes nothing else; see --help',
+  ],
+] as const) {
+  test(`${JSON.stringify(argv.join(' '))} is refused`, () => {
+    assert.throws(
+      () => FLAGS.parse(argv),
+      (error: unknown) => {
+        assert.ok(error instanceof FlagError);
+        assert.deepEqual([error.code, error.message], [code, message]);
+        return true;
+      },
+    );
+  });
+}
+
+describe('the environment', () => {
+  test('stands in for a flag that is not given', () => {
+    const values = FLAGS.parse([], { LIBVIRT_URI: 'test:///default', TIMEOUT: '5s' });
+    assert.deepEqual([values['libvirt.uri'], values['collect.timeout']], ['test:///default', 5000]);
+  });
+
+  test('gives way to a flag, and counts for nothing when empty', () => {
+    assert.equal(FLAGS.parse(['--libvirt.uri=a'], { LIBVIRT_URI: 'b' })['libvirt.uri'], 'a');
+    assert.equal(FLAGS.parse([], { LIBVIRT_URI: '' })['libvirt.uri'], 'qemu:///system');
+  });
+
+  test('is named when it is wrong', () => {
+    assert.throws(() => FLAGS.parse([], { TIMEOUT: 'soon' }), {
+      message: '$TIMEOUT cannot be "soon": it must be a duration such as 10s, 1m30s or 500ms',
+    });
+  });
+});
+
+describe('help', () => {
+  test('is asked for with --help and -h, whatever else stands there, but not behind --', () => {
+    assert.equal(FLAGS.parse(['--nonsense', '--help']).help, true);
+    assert.equal(FLAGS.parse(['-h', 'x']).help, true);
+    assert.throws(() => FLAGS.parse(['--', '--help']), FlagError);
+  });
+
+  test('is grouped and wrapped, with defaults', () => {
+    assert.equal(
+      FLAGS.help(),
+      `usage: virtlens serve [flags]
+
+Serves VMs.
+
+To Prometheus.
+
+libvirt:
+  --libvirt.uri=URI               Where libvirt is. (default qemu:///system; environment:
+                                  LIBVIRT_URI)
+  --libvirt.export-nova-metadata  Export Nova's metadata as labels of an info metric, for VMs that
+                                  carry it.
+
+web:
+  --web.listen-address=ADDRESS    Where to listen. (repeatable; default :9177)
+  --web.config.file=FILE          TLS and users.
+
+collect:
+  --collect.timeout=10s           How long a scrape may take. (default 10s; environment: TIMEOUT)
+  --collect.offset=N              Any number.
+
+log:
+  --log.level=debug|info          The lowest level to log. (default info)
+
+collector:
+  --[no-]collector.state          Collect state. (on by default)
+  --[no-]collector.block          Collect block. (on by default)
+
+other:
+  --schema=kumina|c5c3            Naming schemes. (repeatable, or parted by commas; default kumina,
+                                  c5c3)
+  --port=N                        The port. (default 9100)
+  -h, --help                      Show this help.
+`,
+    );
+    for (const line of FLAGS.help().split('\n')) assert.ok(line.length <= 100, line);
+  });
+
+  test('of a command without groups, and of one without flags', () => {
+    const plain = defineFlags({ usage: 'x', description: 'd' }, [{ name: 'version', kind: 'boolean', help: 'v.' }]);
+    assert.match(plain.help(), /\n\nflags:\n {2}--version {23}v\.\n {2}-h, --help/);
+    assert.match(defineFlags({ usage: 'x', description: 'd' }, []).help(), /^usage: x\n\nd\n\nflags:\n {2}-h/);
+  });
+});
