@@ -162,7 +162,7 @@ function resolvePrefix(namespaces: readonly NamespaceDeclaration[], prefix: stri
   return namespaces.findLast((declaration) => declaration.prefix === prefix)?.uri ?? '';
 }
 
-/** Nova's namespace but for its version: NOVA_NS in nova/virt/libvirt/config.py, `…/1.0` from Juno on, `…/1.1` from Victoria on. */
+/** Nova's namespace but for its version: NOVA_NS in nova/virt/libvirt/config.py, `…/1.0` from Juno on, `…/1.1` from Wallaby on. */
 const NOVA_NAMESPACE = 'http://openstack.org/xmlns/libvirt/nova/';
 
 function novaVersion(uri: string): string | undefined {
