@@ -192,7 +192,11 @@ export interface DomainStats {
   readonly cpu?: CpuStats;
   readonly balloon?: BalloonStats;
   readonly vcpu?: VcpuGroupStats;
+  /** libvirt's `net.count`: the interfaces the VM has, of which `interfaces` may lack some (SR-IOV ones have no statistics). */
+  readonly interfaceCount?: number;
   readonly interfaces?: readonly InterfaceStats[];
+  /** libvirt's `block.count`: the length of `blocks`, unless libvirt stopped half-way. */
+  readonly blockCount?: number;
   readonly blocks?: readonly BlockStats[];
   /** Event name (`cpu_cycles`) to its count. */
   readonly perf?: ReadonlyMap<string, Int64>;
