@@ -311,10 +311,10 @@ class Table {
   interval(key: string): number | undefined {
     const value = this.#get(key);
     if (value === undefined) return undefined;
-    const ms = typeof value === 'string' ? parseDurationMs(this.#expand(key, value)) : Number(value) * 1000;
-    if ((typeof value === 'object' && value !== null) || typeof value === 'boolean' || !(ms >= 0)) {
-      this.fail(key, `= ${show(value)} is no duration: write it like "10s" or "1m30s"`);
-    }
+    let ms = Number.NaN;
+    if (typeof value === 'string') ms = parseDurationMs(this.#expand(key, value));
+    if (typeof value === 'number' || typeof value === 'bigint') ms = Number(value) * 1000;
+    if (!(ms >= 0)) this.fail(key, `= ${show(value)} is no duration: write it like "10s" or "1m30s"`);
     if (ms > GREATEST_INTERVAL_MS) this.fail(key, `= ${show(value)} is too long: 24 days are the most`);
     return ms === 0 ? undefined : Math.max(ms, 1);
   }
