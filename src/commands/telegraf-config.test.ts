@@ -11,7 +11,7 @@ import {
 } from './telegraf-config.ts';
 
 function checkUri(uri: string): void {
-  if (!/^\w+(\+\w+)?:\/\//.test(uri)) throw new Error('there is no driver:// in front');
+  if (!/^\w+(\+\w+)?:\/\//.test(uri)) throw new Error(`URI ${uri}: no driver`);
 }
 
 function read(text: string, environment: Record<string, string> = {}): TelegrafConfig {
@@ -69,6 +69,7 @@ test('a whole telegraf.conf: every libvirt table is used, the rest is ignored', 
 [global_tags]
   dc = "berlin"
   rack = "r1"
+  host = "not this one"
   empty = ""
 [agent]
   interval = "20s"
@@ -236,7 +237,7 @@ for (const [text, expected] of [
   ['[[inputs.libvirt]]\nlibvirt_uri = 5', 'telegraf.conf: libvirt_uri in [[inputs.libvirt]] must be a string, not 5'],
   [
     '[[inputs.libvirt]]\nlibvirt_uri = "this/is/wrong/uri"',
-    'telegraf.conf: libvirt_uri in [[inputs.libvirt]] = "this/is/wrong/uri" is no libvirt URI: there is no driver:// in front',
+    'telegraf.conf: libvirt_uri in [[inputs.libvirt]] is refused: URI this/is/wrong/uri: no driver',
   ],
   [
     '[[inputs.libvirt]]\nstatistics_groups = ["state", "statusQvo"]',

@@ -1,4 +1,5 @@
 import { parse, TomlDate, TomlError } from 'smol-toml';
+import { parseDuration } from '../model/duration.ts';
 import { STATS_GROUPS, type StatsGroup } from '../model/snapshot.ts';
 
 /** One `[[inputs.libvirt]]` table. */
@@ -34,7 +35,7 @@ export interface TelegrafConfig {
 export interface TelegrafConfigContext {
   /** Environment variables, for `${NAME}` in strings. */
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** Throws, with a message that says why, when a libvirt URI is none. */
+  /** Throws, with a message that names it (without secrets) and says why, when a libvirt URI is none. */
   readonly checkUri: (uri: string) => void;
 }
 
@@ -113,14 +114,17 @@ export function parseTelegrafConfig(text: string, fileName: string, context: Tel
   const notices: string[] = [];
   const root = new Table(parseToml(text, fileName), '', { fileName, environment: context.environment });
   const agent = root.table('agent');
+  const omitHostname = agent?.boolean('omit_hostname') ?? false;
   const globalTags = readTags(root.table('global_tags'));
+  // Telegraf's host name takes the place of a global tag of that name.
+  if (!omitHostname) globalTags.delete('host');
   const agentIntervalMs = agent?.interval('interval');
   const tables = root.table('inputs')?.tables('libvirt') ?? [];
   if (tables.length === 0) {
     throw new TelegrafConfigError('config', `${fileName}: there is no [[inputs.libvirt]] table: add one`);
   }
   const inputs = tables.map((table) => readInput(table, agentIntervalMs, globalTags, context, notices));
-  const hostname = agent?.boolean('omit_hostname') ? '' : agent?.string('hostname') || undefined;
+  const hostname = omitHostname ? '' : agent?.string('hostname') || undefined;
   return { inputs, hostname, notices };
 }
 
@@ -174,7 +178,7 @@ function readUri(table: Table, context: TelegrafConfigContext): string {
     context.checkUri(uri);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    table.fail('libvirt_uri', `= ${show(uri)} is no libvirt URI: ${why}`, error);
+    table.fail('libvirt_uri', `is refused: ${why}`, error);
   }
   return uri;
 }
@@ -384,30 +388,11 @@ function showKey(key: string): string {
 
 // ---- strings of Telegraf's own kinds --------------------------------------------------------------------------------------------
 
-const DURATION_UNITS_MS: Readonly<Record<string, number>> = {
-  ns: 1e-6,
-  us: 1e-3,
-  µs: 1e-3,
-  μs: 1e-3,
-  ms: 1,
-  s: 1e3,
-  m: 60e3,
-  h: 3600e3,
-  d: 24 * 3600e3,
-};
-
-/** A duration as Go's time.ParseDuration reads it, with days; a bare number is in seconds. NaN when it is neither. */
+/** A duration as Go reads it, with days as Telegraf adds them; a bare number is in seconds. NaN when it is neither. */
 function parseDurationMs(text: string): number {
   if (/^(\d+(\.\d*)?|\.\d+)?$/.test(text)) return Number(text) * 1000;
-  let ms = 0;
-  let rest = text;
-  while (rest !== '') {
-    const part = /^(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h|d)/.exec(rest);
-    if (part === null) return Number.NaN;
-    ms += Number(part[1]) * (DURATION_UNITS_MS[part[2] ?? ''] ?? Number.NaN);
-    rest = rest.slice(part[0].length);
-  }
-  return ms;
+  const inHours = text.replace(/(\d+(?:\.\d+)?)d/g, (_, days: string) => `${Number(days) * 24}h`);
+  return parseDuration(inHours) ?? Number.NaN;
 }
 
 const VARIABLE = /\$(?:(\$)|([a-z_]\w*)|\{([a-z_]\w*)(?:(:?[-?+])([^${}]*))?\})/gi;
