@@ -56,6 +56,8 @@ export function createInfluxWriter(options: InfluxWriterOptions): InfluxWriter {
   const queue: Batch[] = [];
   let bufferedBytes = 0;
   let sending: Promise<void> | undefined;
+  /** The batch that is being sent. */
+  let underway: Batch | undefined;
   let failures = 0;
   let lost = 0;
   let lostInOutage = 0;
@@ -66,8 +68,7 @@ export function createInfluxWriter(options: InfluxWriterOptions): InfluxWriter {
   function enqueue(line: string): void {
     const bytes = Buffer.byteLength(line);
     const last = queue.at(-1);
-    // The first batch may be on its way.
-    if (last && queue.length > 1 && last.lines.length < BATCH_LINES && last.bytes + bytes <= BATCH_BYTES) {
+    if (last && last !== underway && last.lines.length < BATCH_LINES && last.bytes + bytes <= BATCH_BYTES) {
       last.lines.push(line);
       last.bytes += bytes;
     } else {
@@ -78,9 +79,9 @@ export function createInfluxWriter(options: InfluxWriterOptions): InfluxWriter {
 
   function dropOldest(): void {
     while (bufferedBytes > greatestBufferBytes) {
-      const [oldest] = queue.splice(queue.length > 1 ? 1 : 0, 1);
+      const oldest = queue.find((batch) => batch !== underway);
       if (oldest === undefined) return;
-      bufferedBytes -= oldest.bytes;
+      remove(oldest);
       if (lostInOutage === 0)
         logger.error(`The buffer for ${place} is full: the oldest points are dropped from now on`);
       lost += oldest.lines.length;
@@ -91,10 +92,12 @@ export function createInfluxWriter(options: InfluxWriterOptions): InfluxWriter {
   async function sendAll(): Promise<void> {
     for (let batch = queue[0]; batch !== undefined && !ended; batch = queue[0]) {
       try {
+        underway = batch;
         await connection.send(batch.lines);
         reportSuccess();
         remove(batch);
       } catch (error) {
+        underway = undefined;
         if (ended) return;
         if (error instanceof HttpError && POINTS_AT_FAULT.has(error.statusCode)) {
           logger.error(`${place} refuses ${batch.lines.length} points, which are dropped: ${describeError(error)}`);
@@ -111,9 +114,7 @@ export function createInfluxWriter(options: InfluxWriterOptions): InfluxWriter {
   }
 
   function remove(batch: Batch): void {
-    const index = queue.indexOf(batch);
-    if (index < 0) return;
-    queue.splice(index, 1);
+    queue.splice(queue.indexOf(batch), 1);
     bufferedBytes -= batch.bytes;
   }
 
