@@ -250,6 +250,21 @@ describe('a real libvirtd', { skip: unavailable('libvirt', 'tls') }, () => {
     await assertFails(connect(tls(pki, '&no_sanity=1')), 'ERR_TRANSPORT_CERTIFICATE', /refused the client certificate/);
   });
 
+  it('is refused when a revocation list beside the CA has its certificate', async () => {
+    const pki = makePki('revoking', {});
+    const list = join(pki, 'cacrl.pem');
+    makeRevocationList(host, join(dir, 'revoked'), list, [host.certificates!.serverCert]);
+    await assertFails(
+      connect(tls(pki)),
+      'ERR_TRANSPORT_CERTIFICATE',
+      /certificate is revoked by \S+revoking\/cacrl\.pem/,
+    );
+    makeRevocationList(host, join(dir, 'not-revoked'), list, []);
+    await assertSpeaksLibvirt(await connect(tls(pki)));
+    writeFileSync(list, 'no list');
+    await assertFails(connect(tls(pki)), 'ERR_TRANSPORT_CONFIG', /cacrl\.pem cannot be used as a revocation list/);
+  });
+
   it('is told from what speaks no TLS, or no libvirt inside it', async () => {
     const { pkiPath } = host.certificates!;
     const plain = createServer((socket) => socket.on('error', () => {}).end('220 mail.example ESMTP\r\n'));
@@ -308,24 +323,24 @@ function copyTree(from: string, to: string): void {
 
 /** A certificate for localhost by the lab's authority that ended in the past. */
 function makeExpiredCertificate(host: LibvirtHost, folder: string): { cert: string; key: string } {
+  const authority = openAuthority(host, folder);
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', 'key.pem'];
+  runTool('openssl', ['req', ...key, '-out', 'csr.pem', '-subj', '/CN=localhost'], { cwd: folder });
+  const dates = ['-startdate', '20200101000000Z', '-enddate', '20200102000000Z'];
+  authority('-batch', '-in', 'csr.pem', '-out', 'cert.pem', '-notext', ...dates);
+  return { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
+}
+
+/** A list by the lab's authority, good for a day, of the certificates that it takes back. */
+function makeRevocationList(host: LibvirtHost, folder: string, list: string, revoked: readonly string[]): void {
+  const authority = openAuthority(host, folder);
+  for (const certificate of revoked) authority('-revoke', certificate);
+  authority('-gencrl', '-crldays', '1', '-out', list);
+}
+
+/** `openssl ca` with the lab's authority and a register of its own: the command that takes dates and revokes. */
+function openAuthority(host: LibvirtHost, folder: string): (...args: string[]) => string {
   mkdirSync(folder);
-  const { pkiPath, caCert } = host.certificates!;
-  const openssl = (...args: string[]): string => runTool('openssl', args, { cwd: folder });
-  openssl(
-    'req',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:prime256v1',
-    '-nodes',
-    '-keyout',
-    'key.pem',
-    '-out',
-    'csr.pem',
-    '-subj',
-    '/CN=localhost',
-  );
-  // `openssl ca` is the command that takes dates.
   writeFileSync(
     join(folder, 'ca.cnf'),
     '[ca]\ndefault_ca=own\n[own]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=any\nx509_extensions=names\n' +
@@ -333,24 +348,9 @@ function makeExpiredCertificate(host: LibvirtHost, folder: string): { cert: stri
   );
   writeFileSync(join(folder, 'index'), '');
   writeFileSync(join(folder, 'serial'), '77\n');
-  const dates = ['-startdate', '20200101000000Z', '-enddate', '20200102000000Z'];
-  openssl(
-    'ca',
-    '-batch',
-    '-config',
-    'ca.cnf',
-    '-cert',
-    caCert,
-    '-keyfile',
-    join(pkiPath, 'cakey.pem'),
-    '-in',
-    'csr.pem',
-    '-out',
-    'cert.pem',
-    '-notext',
-    ...dates,
-  );
-  return { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
+  const { pkiPath, caCert } = host.certificates!;
+  const authority = ['ca', '-config', 'ca.cnf', '-cert', caCert, '-keyfile', join(pkiPath, 'cakey.pem')];
+  return (...args) => runTool('openssl', [...authority, ...args], { cwd: folder });
 }
 
 describe('a real sshd before libvirtd', { skip: unavailable('libvirt', 'sshd') }, () => {

@@ -1,4 +1,5 @@
 // The ways to log in to an SSH server, in the order in which they are tried.
+import { readFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -6,9 +7,9 @@ import type { AnyAuthMethod, AuthenticationType, ParsedKey } from 'ssh2';
 import ssh2 from 'ssh2';
 import type { LibvirtUri } from '../uri.ts';
 import { type Credentials, findCredentials } from './auth-file.ts';
-import { expandHome, type LocalUser, readOptionalFile, readRequiredFile } from './local-files.ts';
+import { describeFileError, expandHome, type LocalUser, readRequiredFile } from './local-files.ts';
 import type { TcpTarget } from './tcp.ts';
-import { TransportError } from './transport-error.ts';
+import { errorCode, TransportError } from './transport-error.ts';
 
 export interface LoginStep {
   /** For messages: `agent`, `key /root/.ssh/id_ed25519`, `password of /etc/libvirt/auth.conf`. */
@@ -102,8 +103,14 @@ async function collectKeys(
   let found = false;
   for (const name of DEFAULT_KEYS) {
     const path = join(user.homeDirectory, '.ssh', name);
-    const content = await readOptionalFile(path, 'the SSH key');
-    if (!content) continue;
+    let content: Buffer;
+    try {
+      content = await readFile(path);
+    } catch (error) {
+      // Nobody asked for this one: unless it is simply absent, it is only mentioned.
+      if (errorCode(error) !== 'ENOENT') notes.push(`key ${path} ${describeFileError(error)}`);
+      continue;
+    }
     found = true;
     const key = parsePrivateKey(content);
     if (typeof key === 'string') notes.push(`key ${path} ${key}`);

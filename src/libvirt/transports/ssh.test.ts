@@ -252,6 +252,30 @@ describe('dialling by ssh', () => {
       }
     });
 
+    it('passes over default keys that cannot be used, and mentions them', async () => {
+      const methods: string[] = [];
+      const port = await startServer({
+        authenticate: (context) => {
+          methods.push(context.method);
+          context.reject(['publickey']);
+        },
+      });
+      const directory = join(home, 'other-home');
+      await mkdir(join(directory, '.ssh', 'id_rsa'), { recursive: true });
+      await writeFile(join(directory, '.ssh', 'id_ed25519'), lockedKey.private);
+      await writeFile(join(directory, '.ssh', 'id_ecdsa'), clientKey.private);
+      const uri = parseLibvirtUri(`qemu+ssh://u@127.0.0.1:${port}/system?no_verify=1`);
+      const signal = AbortSignal.timeout(20_000);
+      const error = await refusal(
+        dial(uri, { readWrite: false, signal, env: {}, homeDirectory: directory, uid: 1000 }),
+      );
+      assert.deepEqual(methods, ['none', 'publickey']);
+      assert.match(
+        error.message,
+        /tried key \S+id_ecdsa; .*id_ed25519 is protected by a passphrase; key \S+id_rsa is a directory/,
+      );
+    });
+
     it('refuses an sshauth= for which there is nothing', async () => {
       for (const [params, message] of [
         ['sshauth=agent', /no agent \(SSH_AUTH_SOCK is not set\)/],

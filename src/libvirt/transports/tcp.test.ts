@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import type { PeerCertificate } from 'node:tls';
 import { parseLibvirtUri } from '../uri.ts';
 import { dial } from './dial.ts';
-import { tcpTarget } from './tcp.ts';
+import { asciiHost, tcpTarget } from './tcp.ts';
 import { checkLibvirtServerIdentity } from './tls.ts';
 
 const hasIPv6 = Object.values(networkInterfaces()).some((each) => each?.some(({ address }) => address === '::1'));
@@ -26,6 +26,15 @@ describe('dialling by tcp', () => {
     const target = (uri: string): string => tcpTarget(parseLibvirtUri(uri), 16509).text;
     assert.equal(target('qemu+tcp:///system'), 'localhost:16509');
     assert.equal(target('qemu+tcp://[fe80::1%25eth0]:1/system'), '[fe80::1%eth0]:1');
+  });
+
+  it('looks up names beyond ASCII in their encoded form, and leaves the others alone', () => {
+    assert.deepEqual(['münchen.example', '1234', 'my_host', '::1'].map(asciiHost), [
+      'xn--mnchen-3ya.example',
+      '1234',
+      'my_host',
+      '::1',
+    ]);
   });
 });
 

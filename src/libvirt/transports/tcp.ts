@@ -37,6 +37,11 @@ export function tcpTarget(uri: LibvirtUri, defaultPort: number): TcpTarget {
   return { host, port, text: `${host.includes(':') ? `[${host}]` : host}:${port}` };
 }
 
+/** A host name as DNS and TLS know it: letters beyond ASCII in their encoded form (IDNA), all else unchanged. */
+export function asciiHost(host: string): string {
+  return /^[\x20-\x7e]*$/.test(host) ? host : domainToASCII(host) || host;
+}
+
 /**
  * Opens a TCP connection. Rejects with ERR_TRANSPORT_UNREACHABLE, or ERR_TRANSPORT_ABORTED. `label` begins the message (`tls`),
  * `mend` says what to do when nothing listens there.
@@ -44,8 +49,7 @@ export function tcpTarget(uri: LibvirtUri, defaultPort: number): TcpTarget {
 export function connectTcp(target: TcpTarget, label: string, mend: string, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({
-      // The resolver knows ASCII names only; an address passes unchanged.
-      host: target.host.includes(':') ? target.host : domainToASCII(target.host) || target.host,
+      host: asciiHost(target.host),
       port: target.port,
       noDelay: true,
       keepAlive: true,

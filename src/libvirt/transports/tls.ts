@@ -1,9 +1,8 @@
 import { isIP } from 'node:net';
 import { checkServerIdentity, connect, type PeerCertificate, type TLSSocket } from 'node:tls';
-import { domainToASCII } from 'node:url';
 import type { LibvirtUri } from '../uri.ts';
 import type { DialContext, Dialled } from './dial.ts';
-import { connectTcp, describeLoss, type TcpTarget, tcpTarget } from './tcp.ts';
+import { asciiHost, connectTcp, describeLoss, type TcpTarget, tcpTarget } from './tcp.ts';
 import { loadTlsCredentials, locateTlsFiles, type TlsCredentials } from './tls-credentials.ts';
 import { abortedError, errorCode, TransportError } from './transport-error.ts';
 
@@ -27,8 +26,8 @@ export async function dialTls(uri: LibvirtUri, context: DialContext): Promise<Di
   const stream = connect({
     socket: tcpSocket,
     host: target.host,
-    // Server names in TLS are ASCII and never addresses (RFC 6066).
-    ...(isIP(target.host) ? {} : { servername: domainToASCII(target.host) || target.host }),
+    // A server name in TLS is never an address (RFC 6066).
+    ...(isIP(target.host) ? {} : { servername: asciiHost(target.host) }),
     secureContext: credentials.secureContext,
     checkServerIdentity: checkLibvirtServerIdentity,
     // The verdict is taken below, before a byte is sent, where the certificate is still there to be described.
