@@ -4,14 +4,15 @@ import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { after, before, describe, it } from 'node:test';
+import { after, before, it } from 'node:test';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { type Dialled, type DialOptions, dial } from '../src/libvirt/transports/dial.ts';
 import { TransportError, type TransportErrorCode } from '../src/libvirt/transports/transport-error.ts';
 import { parseLibvirtUri } from '../src/libvirt/uri.ts';
+import { describeLab } from './lab/describe.ts';
 import { type LibvirtHost, startLibvirt } from './lab/libvirt.ts';
 import { type Sshd, startSshd } from './lab/sshd.ts';
-import { runTool, unavailable } from './lab/tools.ts';
+import { runTool } from './lab/tools.ts';
 
 const REMOTE_PROGRAM = 0x20008086;
 const AUTH_LIST = 66;
@@ -68,7 +69,7 @@ async function assertFails(attempt: Promise<Dialled>, code: TransportErrorCode, 
   );
 }
 
-describe('a real libvirtd', { skip: unavailable('libvirt', 'tls') }, () => {
+describeLab('a real libvirtd', ['libvirt', 'tls'], () => {
   let host: LibvirtHost;
   let dir: string;
   /** The daemon's TLS port with other certificates. */
@@ -353,7 +354,7 @@ function openAuthority(host: LibvirtHost, folder: string): (...args: string[]) =
   return (...args) => runTool('openssl', [...authority, ...args], { cwd: folder });
 }
 
-describe('a real sshd before libvirtd', { skip: unavailable('libvirt', 'sshd') }, () => {
+describeLab('a real sshd before libvirtd', ['libvirt', 'sshd'], () => {
   let host: LibvirtHost;
   let sshd: Sshd;
   /** The same host, where sshd may connect to no socket for us. */
