@@ -276,12 +276,14 @@ class BulkRun {
         record.takePartial(domain, stats, call.startedMs);
         shard.partial.add(record);
       } else {
-        const recovered = record.state === 'quarantined';
         record.takeFull(domain, stats, call.startedMs);
         shard.waiting.delete(record);
         shard.partial.delete(record);
         this.#retry.delete(record);
-        if (recovered) this.#bulk.logger.info('the monitor of a domain answers again', { domain: domain.name });
+        if (record.hangReported) {
+          record.hangReported = false;
+          this.#bulk.logger.info('the monitor of a domain answers again', { domain: domain.name });
+        }
       }
     }
     // VMs that the daemon left out do not exist any more.
@@ -307,9 +309,9 @@ class BulkRun {
       if (!this.#active.has(shard)) return;
       for (const record of shard.waiting) {
         this.#retry.delete(record);
-        const known = record.state === 'quarantined';
         this.#suspect(record, shard);
-        if (known) continue;
+        if (record.hangReported) continue;
+        record.hangReported = true;
         this.#bulk.logger.warn('the monitor of a domain does not answer; it is asked apart from now on', {
           domain: record.ref.name,
         });

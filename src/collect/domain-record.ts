@@ -25,6 +25,8 @@ export class DomainRecord {
   config: DomainConfig | undefined;
   job: DomainJob | undefined;
   state: RecordState = 'late';
+  /** Whether the log says that this VM's monitor hangs, and so must say when it does not any more. */
+  hangReported = false;
   /** The calls of ours that hang on this VM or may do so. */
   readonly hungCalls = new Set<HungCall>();
   /** The last complete statistics, and when they were asked for (monotonic). */
