@@ -35,10 +35,8 @@ export function listenPlainly(handler: Handler): Listener {
   server.on('connection', (socket) => connections.add(socket));
   return {
     server,
-    drain() {
-      connections.endUnused();
-      server.closeIdleConnections();
-    },
+    // Node itself ends those that have carried a request and are idle now.
+    drain: () => connections.endUnused(),
     cut: () => connections.endAll(),
   };
 }

@@ -4,7 +4,7 @@ import { constants, gzip } from 'node:zlib';
 import { encodingQuality, negotiateFormat } from '../formats/negotiate.ts';
 import type { Logger } from '../model/logger.ts';
 import type { MetricFamily } from '../model/metric.ts';
-import { reasonOf, WebError } from './error.ts';
+import { WebError } from './error.ts';
 import { type LandingPage, renderLandingPage } from './landing-page.ts';
 
 /** A request as both HTTP/1.1 and Node's HTTP/2 compatibility layer have it. */

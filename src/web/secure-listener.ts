@@ -1,5 +1,6 @@
 import { createSecureServer, type ServerHttp2Session } from 'node:http2';
-import type { TLSSocket } from 'node:tls';
+import { createServer as createHttpsServer } from 'node:https';
+import type { TLSSocket, Server as TlsServer } from 'node:tls';
 import type { Logger } from '../model/logger.ts';
 import { reasonOf } from './error.ts';
 import { Connections, type Handler, type Listener, SERVER_OPTIONS } from './listener.ts';
@@ -17,22 +18,23 @@ export function listenSecurely(live: LiveConfig, handler: Handler, logger: Logge
   const asksForCertificate = () => applied.config.tls?.clientAuth !== 'NoClientCert';
   const connections = new Connections();
   const sessions = new Set<ServerHttp2Session>();
-  const server = createSecureServer(
-    {
-      ...SERVER_OPTIONS,
-      ...applied.secureContext,
-      allowHTTP1: true,
-      ALPNProtocols: applied.config.http2 ? ['h2', 'http/1.1'] : ['http/1.1'],
-      handshakeTimeout: TLS_HANDSHAKE_TIMEOUT_MS,
-      requestCert: asksForCertificate(),
-      // Judged below, by the policy of the moment.
-      rejectUnauthorized: false,
-    },
-    (request, response) => {
-      if (request.httpVersionMajor === 1) connections.markUsed(request.socket);
-      handler(request, response);
-    },
-  );
+  const options = {
+    ...SERVER_OPTIONS,
+    ...applied.secureContext,
+    handshakeTimeout: TLS_HANDSHAKE_TIMEOUT_MS,
+    requestCert: asksForCertificate(),
+    // Judged below, by the policy of the moment.
+    rejectUnauthorized: false,
+  };
+  const server: TlsServer = applied.config.http2
+    ? createSecureServer({ ...options, allowHTTP1: true }, (request, response) => {
+        if (request.httpVersionMajor === 1) connections.markUsed(request.socket);
+        handler(request, response);
+      })
+    : createHttpsServer(options, (request, response) => {
+        connections.markUsed(request.socket);
+        handler(request, response);
+      });
   // Before the server's own listener, so that a handshake sees the files as they are now.
   server.prependListener('connection', () => {
     const now = live.current();
@@ -57,11 +59,12 @@ export function listenSecurely(live: LiveConfig, handler: Handler, logger: Logge
   server.on('tlsClientError', (error, socket) => {
     logger.debug('TLS handshake failed', { remote: socket.remoteAddress, err: reasonOf(error) });
   });
-  server.on('session', (session) => {
+  server.on('session', (session: ServerHttp2Session) => {
     sessions.add(session);
+    session.setTimeout(SERVER_OPTIONS.keepAliveTimeout, () => session.close());
     session.once('close', () => sessions.delete(session));
   });
-  server.on('sessionError', (error) => logger.debug('HTTP/2 session failed', { err: reasonOf(error) }));
+  server.on('sessionError', (error: Error) => logger.debug('HTTP/2 session failed', { err: reasonOf(error) }));
   return {
     server,
     drain() {
