@@ -43,7 +43,7 @@ memory; *actual memory usage* is what the guest says it uses.`,
   extended: `Every statistic of libvirt that \`kumina\` and \`c5c3\` do not carry, and what users of other exporters rely on. Where one of the
 exporters of [Tinkoff](https://github.com/Tinkoff/libvirt-exporter) and [inovex](https://github.com/inovex/prometheus-libvirt-exporter) has
 the statistic, the name is theirs, and so are the labels unless the last column says otherwise.`,
-  nova: `The families of the [Libvirt Nova Exporter](https://github.com/compendius/libvirt_nova_exporter_py), of VMs that carry OpenStack
+  nova: `The families of the [Libvirt Nova Exporter](https://github.com/compendius/libvirt_nova_exporter_py), of running VMs that carry OpenStack
 Nova's metadata.`,
 };
 

@@ -3,6 +3,7 @@ import type { Snapshot, StatsGroup } from '../model/snapshot.ts';
 import { c5c3Schema } from './c5c3.ts';
 import { extendedSchema } from './extended.ts';
 import { kuminaSchema } from './kumina.ts';
+import { novaSchema } from './nova.ts';
 import { DEFAULT_SCHEMA_OPTIONS, NO_NEEDS, type Schema, type SchemaNeeds, type SchemaOptions } from './schema.ts';
 import type { Evaluate, FamilyInfo } from './table.ts';
 
@@ -11,6 +12,7 @@ const SCHEMAS = {
   kumina: kuminaSchema,
   c5c3: c5c3Schema,
   extended: extendedSchema,
+  nova: novaSchema,
 } satisfies Record<string, (options: SchemaOptions) => Schema>;
 
 /** The name of a scheme. */
