@@ -91,6 +91,10 @@ export class Inventory {
       entry.readAtMs = undefined;
       entry.record.forgetCalls();
     }
+    client.onEventsLost = (count) => {
+      this.#logger.warn('events came too fast and some were lost; everything is read again', { count });
+      this.#invalidate();
+    };
     const changed = ({ domain }: { readonly domain: DomainRef }) => this.#touch(domain);
     const subscriptions: Array<[EventName, Promise<unknown>]> = [
       ['lifecycle', client.subscribe('lifecycle', (event) => this.#onLifecycle(event), { signal })],
@@ -118,7 +122,7 @@ export class Inventory {
   }
 
   /** Events were lost: everything may have changed. */
-  invalidate(): void {
+  #invalidate(): void {
     this.#listedAtMs = undefined;
     for (const entry of this.#entries.values()) entry.readAtMs = undefined;
   }

@@ -19,8 +19,6 @@ export interface ClientOptions {
   /** Pings: sent when nothing was heard for the interval; the connection is given up after `count` unanswered ones. Default 5 s, 5. */
   readonly keepalive?: { readonly intervalMs: number; readonly count: number } | undefined;
   readonly onCall?: CallObserver | undefined;
-  /** Called when events came faster than listeners took them and `count` had to be dropped: whoever follows them must resync. */
-  readonly onEventsLost?: ((count: number) => void) | undefined;
   /** Ends the handshake. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -58,6 +56,8 @@ export class LibvirtClient {
   readonly readOnly: boolean;
   /** Settles when the connection is over: with the reason, or undefined when this side closed it. Never rejects. */
   readonly closed: Promise<LibvirtError | undefined>;
+  /** Called when events came faster than listeners took them and `count` had to be dropped: whoever follows them must resync. */
+  onEventsLost: ((count: number) => void) | undefined;
   readonly #rpc: RpcConnection;
   readonly #options: ClientOptions;
   readonly #listeners = new Map<number, { readonly name: EventName; readonly listener: (payload: never) => void }>();
@@ -208,7 +208,7 @@ export class LibvirtClient {
         });
       }
     }
-    if (lost > 0) this.#options.onEventsLost?.(lost);
+    if (lost > 0) this.onEventsLost?.(lost);
   }
 }
 

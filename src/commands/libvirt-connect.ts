@@ -1,0 +1,54 @@
+import type { Connect } from '../collect/session.ts';
+import { type CallObserver, LibvirtClient, LibvirtError } from '../libvirt/index.ts';
+import { dial } from '../libvirt/transports/dial.ts';
+import { TransportError } from '../libvirt/transports/transport-error.ts';
+import type { LibvirtUri } from '../libvirt/uri.ts';
+import { createSimulator, type Simulator } from '../sim/simulator.ts';
+
+/** A connection attempt that takes longer is given up and made again. */
+const CONNECT_TIMEOUT_MS = 10_000;
+/** What `test:///default` holds. */
+const EMBEDDED_VMS = 12;
+
+/** Whether a URI means the simulated hypervisor inside the agent: libvirt's mock driver, and no daemon named that has it. */
+export function isEmbedded(uri: LibvirtUri): boolean {
+  return uri.text.startsWith('test:///') && !uri.params.has('socket');
+}
+
+/**
+ * What opens connections to the daemon that a URI names, read-only; each attempt has its own time limit. `test:///default` is a
+ * simulated host that lives as long as the function.
+ */
+export function connectTo(uri: LibvirtUri, onCall?: CallObserver): Connect {
+  let simulator: Simulator | undefined;
+  return async (signal) => {
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(CONNECT_TIMEOUT_MS)]);
+    if (isEmbedded(uri)) {
+      simulator ??= createSimulator({ host: { hostname: 'simulated-host' }, fleets: [{ count: EMBEDDED_VMS }] });
+      const stream = simulator.connect({ readOnly: true });
+      return LibvirtClient.open(stream, {
+        onCall,
+        description: 'the simulated hypervisor',
+        remoteName: uri.remoteName,
+      });
+    }
+    const { stream, description } = await dial(uri, { readWrite: false, signal: limit });
+    return LibvirtClient.open(stream, { onCall, description, remoteName: uri.remoteName, signal: limit });
+  };
+}
+
+/**
+ * Whether an attempt to connect failed for a reason that only the user can mend: retrying would hide it. A daemon that is away, or
+ * refuses for now, is not such a reason.
+ */
+export function canNeverWork(error: Error): boolean {
+  if (error instanceof TransportError) return error.permanent || PERMANENT_CODES.has(error.code);
+  return error instanceof LibvirtError && error.code === 'ERR_LIBVIRT_AUTH';
+}
+
+/** Refusals that waiting does not mend: the certificate, the host key, the password. */
+const PERMANENT_CODES: ReadonlySet<string> = new Set([
+  'ERR_TRANSPORT_CERTIFICATE',
+  'ERR_TRANSPORT_HOST_KEY',
+  'ERR_TRANSPORT_AUTH',
+]);
