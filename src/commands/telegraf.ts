@@ -173,10 +173,12 @@ async function gatherUntilEnd(
   process.onSignal(['SIGTERM', 'SIGINT'], stop);
   process.onSignal(['SIGHUP', 'SIGUSR1', 'SIGUSR2'], loop.prompt);
   // Without Telegraf around it, a service that writes to InfluxDB has /dev/null for its standard input and shall run on.
-  if (target === undefined || !process.stdinIsNull) followStandardInput(process.stdin, loop, logger);
+  const follows = target === undefined || !process.stdinIsNull;
+  const unfollow = follows ? followStandardInput(process.stdin, loop, logger) : () => {};
   await Promise.race([loop.done, stopped.then(() => settleWithin(loop.done, STOP_GRACE_MS, process.clock))]);
   await settleWithin(session.close(), STOP_GRACE_MS, process.clock);
   await outlet.close(LAST_WRITE_TIMEOUT_MS);
+  unfollow();
   session.release();
   return 0;
 }
