@@ -19,7 +19,7 @@ function configFile(text: string | Uint8Array): string {
   return path;
 }
 
-type Collect = (input: TelegrafInput, options: { deadlineMs: number; signal: AbortSignal }) => Promise<Snapshot>;
+type Collect = (input: TelegrafInput) => Promise<Snapshot>;
 
 /** A process around the command: what it printed, and the hands on its inputs. */
 function start(
@@ -60,9 +60,9 @@ function start(
     openCollector(input) {
       opened++;
       return {
-        collect(options) {
-          deadlinesMs.push(options.deadlineMs);
-          return collect?.(input, options) ?? Promise.resolve(makeSnapshot(['a']));
+        collect({ deadlineMs }) {
+          deadlinesMs.push(deadlineMs);
+          return collect?.(input) ?? Promise.resolve(makeSnapshot(['a']));
         },
         async close() {
           closed++;
@@ -207,7 +207,7 @@ test('libvirt that is away is no reason to end: the next gathering tries again',
   assert.equal(await exited, 0);
   assert.equal(printed.stdout, LINE_A);
   assert.equal(printed.stderr.split('no socket').length, 2, printed.stderr);
-  assert.match(printed.stderr, /I! \[inputs\.libvirt\] qemu:\/\/\/system answers again\n/);
+  assert.match(printed.stderr, /I! \[inputs\.libvirt\] Gathering from qemu:\/\/\/system works again\n/);
 });
 
 test('SIGTERM ends it although a collection hangs that cannot be broken off', async () => {
@@ -219,6 +219,16 @@ test('SIGTERM ends it although a collection hangs that cannot be broken off', as
   await settle();
   await clock.advance(5000);
   assert.equal(await exited, 0);
+});
+
+test('SIGTERM ends --once too, which has failed then', async () => {
+  const { signal, exited } = start(['--once'], {
+    collect: () => {
+      setImmediate(() => signal('SIGTERM'));
+      return new Promise(() => {});
+    },
+  });
+  assert.equal(await exited, 1);
 });
 
 test('a reader of standard output that goes away ends it', async () => {
