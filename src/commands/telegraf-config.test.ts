@@ -179,7 +179,7 @@ for (const [written, expected] of [
   test(`interval = ${written}`, () => assert.equal(readInput(`interval = ${written}`).intervalMs, expected));
 }
 
-test('an input that is named twice or a common setting left to Telegraf gives a notice', () => {
+test('a VM that is named twice or a common setting left to Telegraf gives a notice', () => {
   const { inputs, notices } = read('[[inputs.libvirt]]\ndomains = ["a", "a"]\nfieldexclude = ["reason"]');
   assert.deepEqual(inputs[0]?.domains, new Set(['a']));
   assert.deepEqual(notices, [

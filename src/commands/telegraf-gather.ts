@@ -11,7 +11,7 @@ export interface GathererOptions {
   /** The value of the `host` tag; empty for none. */
   readonly hostTag: string;
   /** Observes the input's host. May reject; a snapshot that is not `up` counts as a failure too. */
-  readonly collect: (options: { readonly deadlineMs: number; readonly signal: AbortSignal }) => Promise<Snapshot>;
+  readonly collect: (request: { readonly deadlineMs: number }) => Promise<Snapshot>;
   /** How long one collection may wait for VMs that do not answer. */
   readonly deadlineMs: number;
   /** Hands the points on; settles when the receiver can take more. */
@@ -24,7 +24,10 @@ export interface GathererOptions {
 export interface Gatherer {
   readonly logName: string;
   readonly intervalMs: number;
-  /** Collects and emits once; says whether it worked. Never rejects: what fails is logged, once as long as it fails the same way. */
+  /**
+   * Collects and emits once; says whether it worked. Never rejects: what fails is logged, once as long as it fails the same way. What
+   * arrives after the signal is not emitted.
+   */
   gather(signal: AbortSignal): Promise<boolean>;
 }
 
@@ -43,7 +46,7 @@ export function createGatherer(options: GathererOptions): Gatherer {
   }
 
   function reportSuccess(snapshot: Snapshot): void {
-    if (failure !== undefined) logger.info(`${prefix} ${input.libvirtUri} answers again`);
+    if (failure !== undefined) logger.info(`${prefix} Gathering from ${input.libvirtUri} works again`);
     failure = undefined;
     const stale = snapshot.domains.filter((domain) => domain.statsAgeMs > 0 && isWanted(domain.name));
     const names = stale.map((domain) => domain.name).join(', ');
@@ -64,8 +67,9 @@ export function createGatherer(options: GathererOptions): Gatherer {
     async gather(signal) {
       const stopWatching = watchSlowness(input, clock, logger);
       try {
-        const snapshot = await options.collect({ deadlineMs: options.deadlineMs, signal });
+        const snapshot = await options.collect({ deadlineMs: options.deadlineMs });
         stopWatching();
+        if (signal.aborted) return false;
         if (!snapshot.up) throw new Error(`there is no connection to ${input.libvirtUri}`);
         const points = toPoints(snapshot, { ...input, hostTag: options.hostTag });
         if (points.length === 0) logger.debug(`${prefix} Nothing found: there are no VMs, or none of those configured`);

@@ -109,15 +109,25 @@ function tick(worker: Worker, { intervalMs, logName }: Gatherer, clock: Clock, l
   return () => cancel();
 }
 
-/** Prompts the loop at every newline of standard input, and finishes it when the input closes. */
-export function followStandardInput(stdin: Readable, loop: TelegrafLoop, logger: Logger): void {
-  stdin.on('data', (chunk: Buffer | string) => {
+/**
+ * Prompts the loop at every newline of standard input, and finishes it when the input closes. The answer lets go of the input, which
+ * keeps the process alive until then.
+ */
+export function followStandardInput(stdin: Readable, loop: TelegrafLoop, logger: Logger): () => void {
+  const prompt = (chunk: Buffer | string) => {
     if (chunk.includes('\n')) loop.prompt();
-  });
+  };
+  const unfollow = () => stdin.off('data', prompt).off('end', finish).off('close', finish);
   const finish = () => {
-    stdin.off('end', finish).off('close', finish);
+    unfollow();
     logger.info('Standard input is closed: ending');
     loop.finish();
   };
-  stdin.on('end', finish).on('close', finish).on('error', finish);
+  stdin.on('data', prompt).on('end', finish).on('close', finish);
+  // What broke is followed by 'close'.
+  stdin.on('error', () => {});
+  return () => {
+    unfollow();
+    stdin.destroy();
+  };
 }

@@ -21,7 +21,8 @@ import { followStandardInput, startTelegrafLoop, type TelegrafLoop } from './tel
 
 /** The part of a collector that this command uses. */
 export interface TelegrafCollector {
-  collect(options: { readonly deadlineMs: number; readonly signal: AbortSignal }): Promise<Snapshot>;
+  collect(request: { readonly deadlineMs: number }): Promise<Snapshot>;
+  /** Ends what runs. */
   close(): Promise<void>;
 }
 
@@ -144,10 +145,12 @@ async function gatherOnce(
   logger: Logger,
 ): Promise<number> {
   const abort = new AbortController();
+  const stopped = new Promise<boolean[]>((resolve) => abort.signal.addEventListener('abort', () => resolve([false])));
   process.onSignal(['SIGTERM', 'SIGINT'], () => abort.abort());
   const outlet = openOutlet(target, process, logger, () => abort.abort());
   const session = openSession(config, flags, process, logger, outlet.emit);
-  const worked = await Promise.all(session.gatherers.map((gatherer) => gatherer.gather(abort.signal)));
+  const gathered = Promise.all(session.gatherers.map((gatherer) => gatherer.gather(abort.signal)));
+  const worked = await Promise.race([gathered, stopped]);
   await settleWithin(session.close(), STOP_GRACE_MS, process.clock);
   const lost = await outlet.close(ONCE_WRITE_TIMEOUT_MS);
   session.release();
@@ -173,10 +176,12 @@ async function gatherUntilEnd(
   process.onSignal(['SIGTERM', 'SIGINT'], stop);
   process.onSignal(['SIGHUP', 'SIGUSR1', 'SIGUSR2'], loop.prompt);
   // Without Telegraf around it, a service that writes to InfluxDB has /dev/null for its standard input and shall run on.
-  if (target === undefined || !process.stdinIsNull) followStandardInput(process.stdin, loop, logger);
-  await Promise.race([loop.done, stopped.then(() => settleWithin(loop.done, STOP_GRACE_MS, process.clock))]);
+  const follows = target === undefined || !process.stdinIsNull;
+  const unfollow = follows ? followStandardInput(process.stdin, loop, logger) : () => {};
+  await Promise.race([loop.done, stopped]);
   await settleWithin(session.close(), STOP_GRACE_MS, process.clock);
   await outlet.close(LAST_WRITE_TIMEOUT_MS);
+  unfollow();
   session.release();
   return 0;
 }
@@ -208,7 +213,7 @@ function openSession(
     return createGatherer({
       input: { ...input, tags },
       hostTag: flags['host-tag'] ?? input.tags.get('host') ?? config.hostname ?? process.hostname,
-      collect: (options) => collector.collect(options),
+      collect: (request) => collector.collect(request),
       deadlineMs: chooseDeadlineMs(input, flags.once),
       emit,
       clock: process.clock,

@@ -1,0 +1,23 @@
+import { type Collector, createCollector } from '../collect/collector.ts';
+import type { Connect } from '../collect/session.ts';
+import type { Clock } from '../model/clock.ts';
+import type { Logger } from '../model/logger.ts';
+import type { TelegrafInput } from './telegraf-config.ts';
+
+/** The collector of one input: it asks libvirt for the input's groups and VMs, and for nothing else. */
+export function openTelegrafCollector(
+  { libvirtUri, groups, vcpuMapping, domains }: TelegrafInput,
+  connect: Connect,
+  clock: Clock,
+  logger: Logger,
+): Collector {
+  return createCollector({
+    connect,
+    target: libvirtUri,
+    groups,
+    vcpuMapping,
+    ...(domains.size > 0 && { filter: (name: string) => domains.has(name) }),
+    clock,
+    logger,
+  });
+}
