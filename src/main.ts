@@ -1,4 +1,5 @@
 #!/usr/bin/env node
 import { runCommand } from './commands/run.ts';
 
-process.exitCode = await runCommand(process.argv.slice(2));
+// A connection that hangs must not keep a finished command alive.
+process.exit(await runCommand(process.argv.slice(2)));

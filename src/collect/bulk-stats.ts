@@ -13,7 +13,7 @@ const JOBLESS_BITS = (1 << 0) | (1 << 4) | (1 << 6) | (1 << 8);
 const SHARD_MIN = 4;
 const SHARD_MAX = 64;
 /** A host's VMs are split into about this many shards, so that the calls in flight end together. */
-const SHARDS_WANTED = 4 * BULK_CALLS_PER_CLIENT;
+const SHARDS_WANTED = 5 * BULK_CALLS_PER_CLIENT;
 
 /** A shard is late after this many times the usual duration of its size, within these bounds. */
 const LATE_FACTOR = 4;
@@ -60,7 +60,7 @@ interface ShardCall extends HungCall {
 /**
  * Asks for the statistics of many VMs so that none of them can hold up the others.
  *
- * The VMs go out in shards, four in flight, all with NOWAIT: a VM whose job is held by somebody answers at once with what needs no
+ * The VMs go out in shards, three in flight, all with NOWAIT: a VM whose job is held by somebody answers at once with what needs no
  * monitor. A shard that is late is asked again: the first call holds the job of the VM it hangs on, so the second returns the rest
  * whole and that VM without its monitor, and thereby names it. The VM is quarantined: from then on it is asked with NOWAIT while the
  * first call still hangs, which costs nothing and blocks nothing.

@@ -210,17 +210,15 @@ class HostCollector implements Collector {
 
     const { pools, jobs, vcpuMapping } = this.#options;
     await Promise.all([
-      this.#statistics(run, session, signal).then(async () => {
-        if (jobs)
-          await this.#task(run, ['jobs'], () =>
-            this.#jobs.read(session.control, this.#inventory, signal, this.#logger),
-          );
-      }),
+      this.#statistics(run, session, signal),
       pools &&
         this.#task(run, ['pools'], async () => {
           run.pools = await this.#pools.read(session.control, signal);
           return true;
         }),
+    ]);
+    await Promise.all([
+      jobs && this.#task(run, ['jobs'], () => this.#jobs.read(session.control, this.#inventory, signal, this.#logger)),
       vcpuMapping &&
         this.#task(run, ['vcpu_mapping'], async () => {
           run.mappings = await this.#readMappings(session, signal);

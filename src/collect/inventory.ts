@@ -12,9 +12,8 @@ import type { Clock } from '../model/clock.ts';
 import type { Logger } from '../model/logger.ts';
 import { DomainRecord } from './domain-record.ts';
 import { DomainXmlError, parseDomainXml } from './domain-xml.ts';
+import { CALLS_PER_CLIENT } from './session.ts';
 
-/** XML calls in flight at once: quick ones, but the daemon serves five a client. */
-const XML_CALLS_IN_FLIGHT = 4;
 /** One XML call's own limit, so that a VM whose lock is held cannot keep the rest from being read. */
 const XML_TIMEOUT_MS = 5_000;
 /** How often the list of VMs is compared with the daemon's, events or not. */
@@ -30,6 +29,16 @@ const LIFECYCLE_CHANGES_XML: ReadonlySet<number> = new Set([
   LIFECYCLE.stopped,
   LIFECYCLE.crashed,
 ]);
+/** Events of other kinds after which it may. */
+const XML_EVENTS = [
+  'deviceAdded',
+  'deviceRemoved',
+  'diskChange',
+  'trayChange',
+  'blockJobByTarget',
+  'tunable',
+  'metadataChange',
+] as const satisfies readonly EventName[];
 /** virDomainEventResumedDetailType: resumed after migration, on the host it came to. */
 const RESUMED_MIGRATED = 1;
 
@@ -86,7 +95,6 @@ export class Inventory {
    */
   async attach(client: LibvirtClient, signal: AbortSignal): Promise<void> {
     this.#listedAtMs = undefined;
-    this.#eventsWork = false;
     for (const entry of this.#entries.values()) {
       entry.readAtMs = undefined;
       entry.record.forgetCalls();
@@ -96,29 +104,27 @@ export class Inventory {
       this.#invalidate();
     };
     const changed = ({ domain }: { readonly domain: DomainRef }) => this.#touch(domain);
-    const subscriptions: Array<[EventName, Promise<unknown>]> = [
-      ['lifecycle', client.subscribe('lifecycle', (event) => this.#onLifecycle(event), { signal })],
-      ['deviceAdded', client.subscribe('deviceAdded', changed, { signal })],
-      ['deviceRemoved', client.subscribe('deviceRemoved', changed, { signal })],
-      ['diskChange', client.subscribe('diskChange', changed, { signal })],
-      ['trayChange', client.subscribe('trayChange', changed, { signal })],
-      ['blockJobByTarget', client.subscribe('blockJobByTarget', changed, { signal })],
-      ['tunable', client.subscribe('tunable', changed, { signal })],
-      ['metadataChange', client.subscribe('metadataChange', changed, { signal })],
-      ['migrationIteration', client.subscribe('migrationIteration', ({ domain }) => this.#hintJob(domain), { signal })],
-    ];
-    const outcomes = await Promise.allSettled(subscriptions.map(([, subscription]) => subscription));
-    for (const [i, outcome] of outcomes.entries()) {
-      const name = subscriptions[i]![0];
-      if (outcome.status === 'fulfilled') {
-        if (name === 'lifecycle') this.#eventsWork = true;
-        continue;
+    const subscribe = async (name: EventName, subscription: Promise<unknown>): Promise<boolean> => {
+      try {
+        await subscription;
+        return true;
+      } catch (error) {
+        // Old daemons know fewer kinds, some drivers none at all. Without lifecycle events every collection lists and reads anew.
+        if (!(error instanceof LibvirtError) || error.code !== 'ERR_LIBVIRT_REMOTE') throw error;
+        this.#logger.debug('the daemon does not send an event', { event: name, error: error.message });
+        return false;
       }
-      // Old daemons know fewer kinds, some drivers none at all. Without lifecycle events every collection lists and reads anew.
-      const { reason } = outcome;
-      if (!(reason instanceof LibvirtError) || reason.code !== 'ERR_LIBVIRT_REMOTE') throw reason;
-      this.#logger.debug('the daemon does not send an event', { event: name, error: reason.message });
-    }
+    };
+    const limits = { signal };
+    this.#eventsWork = await subscribe(
+      'lifecycle',
+      client.subscribe('lifecycle', (event) => this.#onLifecycle(event), limits),
+    );
+    for (const name of XML_EVENTS) await subscribe(name, client.subscribe(name, changed, limits));
+    await subscribe(
+      'migrationIteration',
+      client.subscribe('migrationIteration', ({ domain }) => this.#hintJob(domain), limits),
+    );
   }
 
   /** Events were lost: everything may have changed. */
@@ -145,7 +151,7 @@ export class Inventory {
         await this.#read(client, entry, signal);
       }
     };
-    await Promise.all(Array.from({ length: XML_CALLS_IN_FLIGHT }, reader));
+    await Promise.all(Array.from({ length: CALLS_PER_CLIENT }, reader));
   }
 
   async #list(client: LibvirtClient, signal: AbortSignal): Promise<void> {

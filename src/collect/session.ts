@@ -1,10 +1,13 @@
 import { isUnsupported, type LibvirtClient, LibvirtError } from '../libvirt/index.ts';
 import type { HostInfo } from '../model/snapshot.ts';
 
-/** libvirtd serves this many requests of one client at a time (`max_client_requests`); the rest wait in its queue. */
-const REQUESTS_PER_CLIENT = 5;
+/**
+ * Calls that one connection should have under way: libvirtd serves five requests of a client at a time (`max_client_requests`), and
+ * with the fifth it warns in its log and stops reading from the connection.
+ */
+export const CALLS_PER_CLIENT = 4;
 /** Of those, bulk statistics may take all but one, which stays free for XML, lists and goodbye. */
-export const BULK_CALLS_PER_CLIENT = REQUESTS_PER_CLIENT - 1;
+export const BULK_CALLS_PER_CLIENT = CALLS_PER_CLIENT - 1;
 /**
  * The most bulk calls under way at once, blocked ones included. libvirtd has 20 workers (`max_workers`), and a call on a hung VM
  * keeps one until the VM answers: half of them is what virtlens may ever take from everybody else.
@@ -149,8 +152,8 @@ async function readHostInfo(client: LibvirtClient, signal: AbortSignal): Promise
       throw error;
     }
   };
-  const [type, hostname, uri, library, hypervisor] = await Promise.all([
-    known(client.call('connectGetType', undefined, { signal })),
+  const type = await known(client.call('connectGetType', undefined, { signal }));
+  const [hostname, uri, library, hypervisor] = await Promise.all([
     known(client.call('connectGetHostname', undefined, { signal })),
     known(client.call('connectGetUri', undefined, { signal })),
     known(client.call('connectGetLibVersion', undefined, { signal })),

@@ -9,8 +9,8 @@ const JOB_SWEEP = 16;
 /** virDomainJobType: no job, and the ones that speak of a job that is over. */
 const JOB_NONE = 0;
 const JOB_COMPLETED = 3;
-/** virDomainState: paused, running and the like; only these have vCPUs on physical CPUs. */
-const CALLS_IN_FLIGHT = 4;
+/** VMs whose vCPUs are asked for at once. */
+const MAPPINGS_IN_FLIGHT = 2;
 
 /**
  * Asks for the job in progress (migration, backup, dump) of the VMs that may have one: those that had one, those that an event or a
@@ -169,7 +169,7 @@ export async function readVcpuMappings(
       }
     }
   };
-  await Promise.all(Array.from({ length: CALLS_IN_FLIGHT }, reader));
+  await Promise.all(Array.from({ length: MAPPINGS_IN_FLIGHT }, reader));
   return mappings;
 }
 

@@ -43,7 +43,12 @@ export function createAgentMonitor(): AgentMonitor {
     report(scrapeDurationMs) {
       const rpc: RpcStats = { procedures: [...procedures.values()] };
       const { version: nodeVersion, platform, arch } = process;
-      return { build: { version: VERSION, nodeVersion, platform, arch }, process: readProcess(), rpc, scrapeDurationMs };
+      return {
+        build: { version: VERSION, nodeVersion, platform, arch },
+        process: readProcess(),
+        rpc,
+        scrapeDurationMs,
+      };
     },
   };
 }

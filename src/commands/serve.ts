@@ -278,7 +278,10 @@ function compile(flag: string, source: string | undefined): RegExp | undefined {
     return new RegExp(`^(?:${source})$`, 'su');
   } catch (error) {
     const reason = (error as Error).message.replace(/^Invalid regular expression: /, '');
-    throw new FlagError('bad-value', `--${flag} is not a regular expression: ${reason}; mend the expression or leave the flag out`);
+    throw new FlagError(
+      'bad-value',
+      `--${flag} is not a regular expression: ${reason}; mend the expression or leave the flag out`,
+    );
   }
 }
 
