@@ -3,7 +3,7 @@ import { type CallObserver, LibvirtClient, LibvirtError } from '../libvirt/index
 import { dial } from '../libvirt/transports/dial.ts';
 import { TransportError } from '../libvirt/transports/transport-error.ts';
 import type { LibvirtUri } from '../libvirt/uri.ts';
-import { createSimulator, type Simulator } from '../sim/simulator.ts';
+import type { Simulator } from '../sim/simulator.ts';
 
 /** A connection attempt that takes longer is given up and made again. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -24,6 +24,7 @@ export function connectTo(uri: LibvirtUri, onCall?: CallObserver): Connect {
   return async (signal) => {
     const limit = AbortSignal.any([signal, AbortSignal.timeout(CONNECT_TIMEOUT_MS)]);
     if (isEmbedded(uri)) {
+      const { createSimulator } = await import('../sim/simulator.ts');
       simulator ??= createSimulator({ host: { hostname: 'simulated-host' }, fleets: [{ count: EMBEDDED_VMS }] });
       const stream = simulator.connect({ readOnly: true });
       return LibvirtClient.open(stream, {

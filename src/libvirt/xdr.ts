@@ -136,11 +136,14 @@ export class XdrWriter {
   }
 
   uint32(value: number): void {
-    this.#view.setUint32(this.#reserve(4), value);
+    // The view is another one after a reservation that had to grow the buffer: the order matters.
+    const start = this.#reserve(4);
+    this.#view.setUint32(start, value);
   }
 
   int32(value: number): void {
-    this.#view.setInt32(this.#reserve(4), value);
+    const start = this.#reserve(4);
+    this.#view.setInt32(start, value);
   }
 
   boolean(value: boolean): void {
@@ -148,15 +151,18 @@ export class XdrWriter {
   }
 
   uint64(value: Int64): void {
-    this.#view.setBigUint64(this.#reserve(8), BigInt(value));
+    const start = this.#reserve(8);
+    this.#view.setBigUint64(start, BigInt(value));
   }
 
   int64(value: Int64): void {
-    this.#view.setBigInt64(this.#reserve(8), BigInt(value));
+    const start = this.#reserve(8);
+    this.#view.setBigInt64(start, BigInt(value));
   }
 
   float64(value: number): void {
-    this.#view.setFloat64(this.#reserve(8), value);
+    const start = this.#reserve(8);
+    this.#view.setFloat64(start, value);
   }
 
   string(value: string): void {

@@ -2,7 +2,6 @@ import { homedir } from 'node:os';
 import type { Duplex } from 'node:stream';
 import type { LibvirtUri } from '../uri.ts';
 import type { LocalUser } from './local-files.ts';
-import { dialSsh } from './ssh.ts';
 import { dialTcp } from './tcp.ts';
 import { dialTls } from './tls.ts';
 import { abortedError } from './transport-error.ts';
@@ -60,7 +59,10 @@ export async function dial(uri: LibvirtUri, options: DialOptions): Promise<Diall
       return dialTcp(uri, context);
     case 'tls':
       return dialTls(uri, context);
-    case 'ssh':
+    case 'ssh': {
+      // The SSH library is most of the program's size, and few need it.
+      const { dialSsh } = await import('./ssh.ts');
       return dialSsh(uri, context);
+    }
   }
 }

@@ -1,0 +1,1 @@
+export async function runSim(argv: readonly string[]): Promise<number> { return argv.length; }
