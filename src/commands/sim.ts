@@ -1,1 +1,3 @@
-export async function runSim(argv: readonly string[]): Promise<number> { return argv.length; }
+export async function runSim(argv: readonly string[]): Promise<number> {
+  return argv.length;
+}

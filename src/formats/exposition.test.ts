@@ -6,9 +6,16 @@ import fc from 'fast-check';
 import type { Int64 } from '../model/int64.ts';
 import { labelSet, type MetricFamily, NO_LABELS } from '../model/metric.ts';
 import { OPENMETRICS_FORMAT, PROMETHEUS_FORMAT } from './negotiate.ts';
-import { formatOpenMetrics } from './openmetrics.ts';
-import { formatPrometheus } from './prometheus.ts';
+import { formatOpenMetrics as openMetricsChunks } from './openmetrics.ts';
+import { formatPrometheus as prometheusChunks } from './prometheus.ts';
 import { FAMILIES } from './testdata/families.ts';
+
+/** The whole text; each chunk is copied before the next one takes its place. */
+function whole(chunks: Iterable<Uint8Array>): Buffer {
+  return Buffer.concat(Array.from(chunks, (chunk) => Buffer.from(chunk)));
+}
+const formatPrometheus = (families: readonly MetricFamily[]) => whole(prometheusChunks(families));
+const formatOpenMetrics = (families: readonly MetricFamily[]) => whole(openMetricsChunks(families));
 
 // ---- the oracle: a parser of its own, straight from the formats' grammar ---------------------------------------------------------
 
@@ -246,7 +253,10 @@ for (const [file, { format }] of [
   ['families.om', OPENMETRICS_FORMAT],
 ] as const) {
   test(`the exposition of a known set of families is ${file}, byte for byte`, () => {
-    assert.equal(format(FAMILIES).toString(), readFileSync(new URL(`testdata/${file}`, import.meta.url), 'utf8'));
+    assert.equal(
+      whole(format(FAMILIES)).toString(),
+      readFileSync(new URL(`testdata/${file}`, import.meta.url), 'utf8'),
+    );
   });
 }
 

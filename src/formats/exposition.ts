@@ -10,67 +10,67 @@ export interface Dialect {
 }
 
 const NEWLINE = 0x0a;
-const FIRST_GUESS_BYTES = 64 * 1024;
+/** Large enough that a chunk's own cost (a round trip to the compressor's thread) vanishes, small enough to forget about. */
+const CHUNK_BYTES = 256 * 1024;
 
-/** How large the last exposition was: the next one is about as large, so its buffer need not grow. */
-let expectedBytes = FIRST_GUESS_BYTES;
+/** A chunk buffer that nobody uses now: as a rule there is one scrape at a time, and it finds its buffer here. */
+let spare: Buffer | undefined;
 
 /**
- * The families as one buffer of text, which belongs to the caller. Families without samples are left out, as Prometheus's own
- * client libraries do: a HELP without a series says nothing.
+ * The families as text, chunk by chunk, so that the memory of a scrape does not grow with the host. **Each chunk is valid until the
+ * next one is asked for**: its buffer is used again. Families without samples are left out, as Prometheus's own client libraries do:
+ * a HELP without a series says nothing.
  *
  * Samples are written as bytes straight into the buffer, without an object or a string each: the name and the rendered labels are
  * copied, the number is computed in place. (Measured on 90,000 samples, 12 MB: 5 ms this way; 9 ms with a string for each family; 17 ms
  * with one string for all; 10 to 16 ms with strings written sample by sample.)
  */
-export function writeExposition(families: readonly MetricFamily[], dialect: Dialect): Buffer {
-  let bytes: Buffer = Buffer.allocUnsafeSlow(expectedBytes);
+export function* writeExposition(families: readonly MetricFamily[], dialect: Dialect): Generator<Buffer, void, void> {
+  let bytes = spare ?? Buffer.allocUnsafeSlow(CHUNK_BYTES);
+  spare = undefined;
   let end = 0;
-  const reserve = (count: number): void => {
-    if (end + count <= bytes.length) return;
-    const larger = Buffer.allocUnsafeSlow(Math.max(bytes.length * 2, end + count));
-    larger.set(bytes.subarray(0, end));
-    bytes = larger;
-  };
-  const append = (text: string): void => {
-    const encoded = Buffer.from(text);
-    reserve(encoded.length);
-    bytes.set(encoded, end);
-    end += encoded.length;
-  };
-
-  for (const family of families) {
-    const { labels, values, decimalShift, suffixes } = family;
-    if (labels.length === 0) continue;
-    append(dialect.describe(family));
-    let suffix = '';
-    let name: Uint8Array = Buffer.from(family.name);
-    for (let index = 0; index < labels.length; index++) {
-      if (suffixes !== undefined && suffixes[index] !== suffix) {
-        suffix = suffixes[index]!;
-        name = Buffer.from(family.name + suffix);
+  try {
+    for (const family of families) {
+      const { labels, values, decimalShift, suffixes } = family;
+      if (labels.length === 0) continue;
+      const head = Buffer.from(dialect.describe(family));
+      let suffix = '';
+      let name: Uint8Array = Buffer.from(family.name);
+      for (let index = 0; index < labels.length; index++) {
+        if (suffixes !== undefined && suffixes[index] !== suffix) {
+          suffix = suffixes[index]!;
+          name = Buffer.from(family.name + suffix);
+        }
+        const set = labels[index]!;
+        const rendered = set.rendered ?? renderLabels(set);
+        const value = values[index]!;
+        const text = typeof value === 'bigint' ? formatBigDecimal(value, decimalShift) : undefined;
+        const headLength = index === 0 ? head.length : 0;
+        const needed = headLength + name.length + rendered.length + (text?.length ?? MAX_NUMBER_LENGTH) + 1;
+        if (end + needed > bytes.length) {
+          if (end > 0) yield bytes.subarray(0, end);
+          end = 0;
+          // A label value of hundreds of kilobytes is libvirt's to allow; it gets a buffer of its size.
+          if (needed > bytes.length) bytes = Buffer.allocUnsafeSlow(needed);
+        }
+        if (headLength > 0) {
+          bytes.set(head, end);
+          end += headLength;
+        }
+        bytes.set(name, end);
+        end += name.length;
+        bytes.set(rendered, end);
+        end += rendered.length;
+        end =
+          text === undefined ? writeDecimal(bytes, end, value as number, decimalShift) : writeAscii(bytes, end, text);
+        bytes[end++] = NEWLINE;
       }
-      const set = labels[index]!;
-      const rendered = set.rendered ?? renderLabels(set);
-      const value = values[index]!;
-      reserve(name.length + rendered.length + MAX_NUMBER_LENGTH);
-      bytes.set(name, end);
-      end += name.length;
-      bytes.set(rendered, end);
-      end += rendered.length;
-      if (typeof value === 'number') {
-        end = writeDecimal(bytes, end, value, decimalShift);
-      } else {
-        const text = formatBigDecimal(value, decimalShift);
-        reserve(text.length + 1);
-        end = writeAscii(bytes, end, text);
-      }
-      bytes[end++] = NEWLINE;
     }
+    if (end > 0) yield bytes.subarray(0, end);
+    if (dialect.trailer !== '') yield Buffer.from(dialect.trailer);
+  } finally {
+    if (bytes.length === CHUNK_BYTES) spare = bytes;
   }
-  append(dialect.trailer);
-  expectedBytes = Math.max(FIRST_GUESS_BYTES, end + (end >> 3));
-  return bytes.subarray(0, end);
 }
 
 /** The labels of a sample with the blank that parts them from its value: `{domain="a"} `. Both formats print them alike. */

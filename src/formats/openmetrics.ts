@@ -21,8 +21,8 @@ const DIALECT: Dialect = {
   trailer: '# EOF\n',
 };
 
-/** The families in OpenMetrics 1.0.0, the same series by the same names as in Prometheus's older format. */
-export function formatOpenMetrics(families: readonly MetricFamily[]): Buffer {
+/** The families in OpenMetrics 1.0.0, the same series by the same names as in Prometheus's older format; chunks as there. */
+export function formatOpenMetrics(families: readonly MetricFamily[]): Generator<Buffer, void, void> {
   return writeExposition(families, DIALECT);
 }
 

@@ -18,7 +18,7 @@ const DIALECT: Dialect = {
   trailer: '',
 };
 
-/** The families in Prometheus's text format 0.0.4. */
-export function formatPrometheus(families: readonly MetricFamily[]): Buffer {
+/** The families in Prometheus's text format 0.0.4, in chunks of which each is valid until the next. */
+export function formatPrometheus(families: readonly MetricFamily[]): Generator<Buffer, void, void> {
   return writeExposition(families, DIALECT);
 }

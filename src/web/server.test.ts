@@ -109,7 +109,8 @@ describe('routes', async () => {
       const answer = await fetchFrom(server, path);
       assert.equal(answer.status, status);
       assert.equal(answer.headers['content-type'], type);
-      assert.equal(answer.headers['content-length'], String(answer.body.length));
+      // The metrics are sent as they are written; the length of everything else is known before.
+      assert.equal(answer.headers['content-length'] ?? String(answer.body.length), String(answer.body.length));
       assert.match(answer.body.toString(), body);
     });
   }
@@ -180,7 +181,7 @@ describe('a scrape', async () => {
   });
 
   test('is compressed for whoever takes gzip, and only for them', async () => {
-    const plain = formatPrometheus(FAMILIES);
+    const plain = Buffer.concat(Array.from(formatPrometheus(FAMILIES), (chunk) => Buffer.from(chunk)));
     for (const [encoding, compressed] of [
       [undefined, false],
       ['gzip', true],
@@ -194,7 +195,6 @@ describe('a scrape', async () => {
       const answer = await fetchFrom(server, '/metrics', { headers });
       assert.equal(answer.headers['content-encoding'], compressed ? 'gzip' : undefined, `${encoding}`);
       assert.equal(answer.headers.vary, 'Accept, Accept-Encoding');
-      assert.equal(answer.headers['content-length'], String(answer.body.length));
       assert.ok(plain.equals(compressed ? gunzipSync(answer.body) : answer.body), `${encoding}`);
     }
   });
@@ -231,7 +231,7 @@ describe('a scrape', async () => {
 
   test('and fifty more at once are all answered in full', async () => {
     const answers = await Promise.all(Array.from({ length: 50 }, () => fetchFrom(server, '/metrics')));
-    const plain = formatPrometheus(FAMILIES);
+    const plain = Buffer.concat(Array.from(formatPrometheus(FAMILIES), (chunk) => Buffer.from(chunk)));
     for (const { status, body } of answers) assert.ok(status === 200 && plain.equals(body));
   });
 
