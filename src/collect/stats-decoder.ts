@@ -35,135 +35,246 @@ export function createStatsDecoder(options: { readonly hypervisorCounters: boole
 }
 
 // ---- names ---------------------------------------------------------------------------------------------------------------------
-// libvirt's statistic to the property of the model that holds it. From virConnectGetAllDomainStats's documentation.
+// libvirt's statistics in the order of the slots that the builders below read. From virConnectGetAllDomainStats's documentation.
 
-const CPU: Names = {
-  time: 'timeNs',
-  user: 'userNs',
-  system: 'systemNs',
-  'haltpoll.success.time': 'haltPollSuccessNs',
-  'haltpoll.fail.time': 'haltPollFailNs',
-  'cache.monitor.count': 'cacheMonitorCount',
-};
-const CACHE_MONITOR: Names = { name: 'name', vcpus: 'vcpus', 'bank.count': 'bankCount' };
-const CACHE_BANK: Names = { id: 'id', bytes: 'bytes' };
-const BALLOON: Names = {
-  current: 'currentKiB',
-  maximum: 'maximumKiB',
-  swap_in: 'swapInKiB',
-  swap_out: 'swapOutKiB',
-  major_fault: 'majorFaults',
-  minor_fault: 'minorFaults',
-  unused: 'unusedKiB',
-  available: 'availableKiB',
-  rss: 'rssKiB',
-  usable: 'usableKiB',
-  'last-update': 'lastUpdateS',
-  disk_caches: 'diskCachesKiB',
-  hugetlb_pgalloc: 'hugetlbPageAllocations',
-  hugetlb_pgfail: 'hugetlbPageFailures',
-};
-const VCPU_GROUP: Names = { current: 'current', maximum: 'maximum' };
-const VCPU: Names = { state: 'state', time: 'timeNs', wait: 'waitNs', halted: 'halted', delay: 'delayNs' };
-const INTERFACE: Names = {
-  name: 'name',
-  'rx.bytes': 'rxBytes',
-  'rx.pkts': 'rxPackets',
-  'rx.errs': 'rxErrors',
-  'rx.drop': 'rxDrops',
-  'tx.bytes': 'txBytes',
-  'tx.pkts': 'txPackets',
-  'tx.errs': 'txErrors',
-  'tx.drop': 'txDrops',
-};
-const BLOCK: Names = {
-  name: 'name',
-  backingIndex: 'backingIndex',
-  path: 'path',
-  'rd.reqs': 'readRequests',
-  'rd.bytes': 'readBytes',
-  'rd.times': 'readTimeNs',
-  'wr.reqs': 'writeRequests',
-  'wr.bytes': 'writeBytes',
-  'wr.times': 'writeTimeNs',
-  'fl.reqs': 'flushRequests',
-  'fl.times': 'flushTimeNs',
-  errors: 'errors',
-  allocation: 'allocationBytes',
-  capacity: 'capacityBytes',
-  physical: 'physicalBytes',
-  threshold: 'thresholdBytes',
-};
-const IOTHREAD: Names = { 'poll-max-ns': 'pollMaxNs', 'poll-grow': 'pollGrow', 'poll-shrink': 'pollShrink' };
-const MEMORY_MONITOR: Names = { name: 'name', vcpus: 'vcpus', 'node.count': 'nodeCount' };
-const MEMORY_NODE: Names = { id: 'id', 'bytes.local': 'bytesLocal', 'bytes.total': 'bytesTotal' };
-const DIRTY_RATE: Names = {
-  calc_status: 'calcStatus',
-  calc_start_time: 'calcStartTimeS',
-  calc_period: 'calcPeriodS',
-  megabytes_per_second: 'mebibytesPerSecond',
-  calc_mode: 'calcMode',
-};
+const CPU = slotsOf('time', 'user', 'system', 'haltpoll.success.time', 'haltpoll.fail.time', 'cache.monitor.count');
+const CACHE_MONITOR = slotsOf('name', 'vcpus', 'bank.count');
+const CACHE_BANK = slotsOf('id', 'bytes');
+const BALLOON = slotsOf(
+  'current',
+  'maximum',
+  'swap_in',
+  'swap_out',
+  'major_fault',
+  'minor_fault',
+  'unused',
+  'available',
+  'rss',
+  'usable',
+  'last-update',
+  'disk_caches',
+  'hugetlb_pgalloc',
+  'hugetlb_pgfail',
+);
+const VCPU_GROUP = slotsOf('current', 'maximum');
+const VCPU = slotsOf('state', 'time', 'wait', 'halted', 'delay');
+const INTERFACE = slotsOf(
+  'name',
+  'rx.bytes',
+  'rx.pkts',
+  'rx.errs',
+  'rx.drop',
+  'tx.bytes',
+  'tx.pkts',
+  'tx.errs',
+  'tx.drop',
+);
+const BLOCK = slotsOf(
+  'name',
+  'backingIndex',
+  'path',
+  'rd.reqs',
+  'rd.bytes',
+  'rd.times',
+  'wr.reqs',
+  'wr.bytes',
+  'wr.times',
+  'fl.reqs',
+  'fl.times',
+  'errors',
+  'allocation',
+  'capacity',
+  'physical',
+  'threshold',
+);
+const IOTHREAD = slotsOf('poll-max-ns', 'poll-grow', 'poll-shrink');
+const MEMORY_MONITOR = slotsOf('name', 'vcpus', 'node.count');
+const MEMORY_NODE = slotsOf('id', 'bytes.local', 'bytes.total');
+const DIRTY_RATE = slotsOf('calc_status', 'calc_start_time', 'calc_period', 'megabytes_per_second', 'calc_mode');
+const STATE = slotsOf('state', 'reason');
+const COUNT = slotsOf('count');
+const MONITOR_COUNT = slotsOf('bandwidth.monitor.count');
+
+function slotsOf(...names: string[]): Names {
+  return new Map(names.map((name, slot) => [name, slot]));
+}
+
+// ---- builders ------------------------------------------------------------------------------------------------------------------
+// One literal each, with every property whether known or not, so that all objects of a kind have one shape: that makes them cheap to
+// build, small, and quick to read for the schemas. A property that is undefined says what an absent one says.
+
+type Values = readonly ParamValue[];
+
+function cpuOf(v: Values, s: Slots, cacheMonitors: unknown[]) {
+  return {
+    timeNs: v[s[0]!],
+    userNs: v[s[1]!],
+    systemNs: v[s[2]!],
+    haltPollSuccessNs: v[s[3]!],
+    haltPollFailNs: v[s[4]!],
+    cacheMonitorCount: v[s[5]!],
+    cacheMonitors,
+  };
+}
+
+function balloonOf(v: Values, s: Slots) {
+  return {
+    currentKiB: v[s[0]!],
+    maximumKiB: v[s[1]!],
+    swapInKiB: v[s[2]!],
+    swapOutKiB: v[s[3]!],
+    majorFaults: v[s[4]!],
+    minorFaults: v[s[5]!],
+    unusedKiB: v[s[6]!],
+    availableKiB: v[s[7]!],
+    rssKiB: v[s[8]!],
+    usableKiB: v[s[9]!],
+    lastUpdateS: v[s[10]!],
+    diskCachesKiB: v[s[11]!],
+    hugetlbPageAllocations: v[s[12]!],
+    hugetlbPageFailures: v[s[13]!],
+  };
+}
+
+function vcpuOf(v: Values, { index, slots: s, hypervisor }: ItemPlan) {
+  const halted = v[s[3]!];
+  return {
+    index,
+    state: v[s[0]!],
+    timeNs: v[s[1]!],
+    waitNs: v[s[2]!],
+    // A boolean since libvirt 2.4; read as virsh prints it, should a driver send text.
+    halted: halted === undefined ? undefined : halted === true || halted === 'yes',
+    delayNs: v[s[4]!],
+    hypervisor: hypervisor.length === 0 ? undefined : toMap(hypervisor, v),
+  };
+}
+
+function interfaceOf(v: Values, { index, slots: s }: ItemPlan) {
+  return {
+    index,
+    name: v[s[0]!],
+    rxBytes: v[s[1]!],
+    rxPackets: v[s[2]!],
+    rxErrors: v[s[3]!],
+    rxDrops: v[s[4]!],
+    txBytes: v[s[5]!],
+    txPackets: v[s[6]!],
+    txErrors: v[s[7]!],
+    txDrops: v[s[8]!],
+  };
+}
+
+function blockOf(v: Values, { index, slots: s }: ItemPlan) {
+  return {
+    index,
+    name: v[s[0]!],
+    backingIndex: v[s[1]!],
+    path: v[s[2]!],
+    readRequests: v[s[3]!],
+    readBytes: v[s[4]!],
+    readTimeNs: v[s[5]!],
+    writeRequests: v[s[6]!],
+    writeBytes: v[s[7]!],
+    writeTimeNs: v[s[8]!],
+    flushRequests: v[s[9]!],
+    flushTimeNs: v[s[10]!],
+    errors: v[s[11]!],
+    allocationBytes: v[s[12]!],
+    capacityBytes: v[s[13]!],
+    physicalBytes: v[s[14]!],
+    thresholdBytes: v[s[15]!],
+  };
+}
+
+function ioThreadOf(v: Values, { index, slots: s }: ItemPlan) {
+  return { id: index, pollMaxNs: v[s[0]!], pollGrow: v[s[1]!], pollShrink: v[s[2]!] };
+}
+
+function cacheMonitorOf(v: Values, { index, slots: s, inner }: ItemPlan) {
+  const banks = build(inner, v, (_, bank) => ({ index: bank.index, id: v[bank.slots[0]!], bytes: v[bank.slots[1]!] }));
+  return { index, name: v[s[0]!], vcpus: v[s[1]!], bankCount: v[s[2]!], banks };
+}
+
+function memoryMonitorOf(v: Values, { index, slots: s, inner }: ItemPlan) {
+  const nodes = build(inner, v, (_, { index: node, slots }) => ({
+    index: node,
+    id: v[slots[0]!],
+    bytesLocal: v[slots[1]!],
+    bytesTotal: v[slots[2]!],
+  }));
+  return { index, name: v[s[0]!], vcpus: v[s[1]!], nodeCount: v[s[2]!], nodes };
+}
+
+function dirtyRateOf(v: Values, s: Slots, vcpus: readonly { index: number; at: number }[]) {
+  return {
+    calcStatus: v[s[0]!],
+    calcStartTimeS: v[s[1]!],
+    calcPeriodS: v[s[2]!],
+    mebibytesPerSecond: v[s[3]!],
+    calcMode: v[s[4]!],
+    vcpus: vcpus.map(({ index, at }) => ({ index, mebibytesPerSecond: v[at] })),
+  };
+}
 
 // ---- plans ---------------------------------------------------------------------------------------------------------------------
 
-type Names = Readonly<Record<string, string>>;
+/** Statistic to slot. */
+type Names = ReadonlyMap<string, number>;
+/** Slot to the position of its value; NOWHERE reads as undefined from any list of values. */
+type Slots = Int32Array;
 
-/** Where one value goes: `values[at]` becomes the property `key`. */
-interface Assignment {
-  readonly at: number;
-  readonly key: string;
-}
+const NOWHERE = -1;
 
-/** The values of one numbered thing (a vCPU, a disk), with the numbered things inside it. */
+/** The values of one group, or of one numbered thing (a vCPU, a disk) with the numbered things inside it. */
 interface ItemPlan {
   readonly index: number;
-  readonly own: Assignment[];
-  readonly inner: Map<number, ItemPlan>;
-  readonly hypervisor: Assignment[];
+  readonly slots: Slots;
+  readonly inner: ItemPlan[];
+  /** Values that no slot is for, by the rest of their name. */
+  readonly hypervisor: { readonly at: number; readonly key: string }[];
 }
 
+/** Group plans are there once a statistic of the group has been met. */
 interface Plan {
-  state: { at: number; reasonAt: number } | undefined;
-  cpu: Assignment[];
-  cacheMonitors: Map<number, ItemPlan>;
-  balloon: Assignment[];
-  vcpuGroup: Assignment[];
-  vcpus: Map<number, ItemPlan>;
-  interfaceCountAt: number;
-  interfaces: Map<number, ItemPlan>;
-  blockCountAt: number;
-  blocks: Map<number, ItemPlan>;
-  perf: Assignment[];
-  ioThreadCountAt: number;
-  ioThreads: Map<number, ItemPlan>;
-  memoryMonitorCountAt: number;
-  memoryMonitors: Map<number, ItemPlan>;
-  dirtyRate: Assignment[];
+  state: Slots | undefined;
+  cpu: Slots | undefined;
+  cacheMonitors: ItemPlan[];
+  balloon: Slots | undefined;
+  vcpuGroup: Slots | undefined;
+  vcpus: ItemPlan[];
+  interfaceCount: Slots | undefined;
+  interfaces: ItemPlan[];
+  blockCount: Slots | undefined;
+  blocks: ItemPlan[];
+  perf: { readonly at: number; readonly key: string }[];
+  ioThreadCount: Slots | undefined;
+  ioThreads: ItemPlan[];
+  memoryMonitorCount: Slots | undefined;
+  memoryMonitors: ItemPlan[];
+  dirtyRate: Slots | undefined;
   dirtyRateVcpus: { index: number; at: number }[];
   unknown: string[];
 }
 
-const NOWHERE = -1;
-
 function makePlan(layout: ParamLayout, hypervisorCounters: boolean): Plan {
   const plan: Plan = {
     state: undefined,
-    cpu: [],
-    cacheMonitors: new Map(),
-    balloon: [],
-    vcpuGroup: [],
-    vcpus: new Map(),
-    interfaceCountAt: NOWHERE,
-    interfaces: new Map(),
-    blockCountAt: NOWHERE,
-    blocks: new Map(),
+    cpu: undefined,
+    cacheMonitors: [],
+    balloon: undefined,
+    vcpuGroup: undefined,
+    vcpus: [],
+    interfaceCount: undefined,
+    interfaces: [],
+    blockCount: undefined,
+    blocks: [],
     perf: [],
-    ioThreadCountAt: NOWHERE,
-    ioThreads: new Map(),
-    memoryMonitorCountAt: NOWHERE,
-    memoryMonitors: new Map(),
-    dirtyRate: [],
+    ioThreadCount: undefined,
+    ioThreads: [],
+    memoryMonitorCount: undefined,
+    memoryMonitors: [],
+    dirtyRate: undefined,
     dirtyRateVcpus: [],
     unknown: [],
   };
@@ -173,73 +284,58 @@ function makePlan(layout: ParamLayout, hypervisorCounters: boolean): Plan {
   return plan;
 }
 
+type GroupSlots = {
+  [K in keyof Plan]: Plan[K] extends Slots | undefined ? K : never;
+}[keyof Plan];
+
 /** Enters one field into the plan; false when the name is not known. */
 function placeField(plan: Plan, field: string, at: number, hypervisorCounters: boolean): boolean {
   const dot = field.indexOf('.');
   const rest = field.slice(dot + 1);
+  const place = (group: GroupSlots, names: Names): boolean => {
+    const slot = names.get(rest);
+    if (slot === undefined) return false;
+    plan[group] ??= new Int32Array(names.size).fill(NOWHERE);
+    plan[group][slot] = at;
+    return true;
+  };
   switch (field.slice(0, dot)) {
     case 'state':
-      plan.state ??= { at: NOWHERE, reasonAt: NOWHERE };
-      if (rest === 'state') plan.state.at = at;
-      else if (rest === 'reason') plan.state.reasonAt = at;
-      else return false;
-      return true;
+      return place('state', STATE);
     case 'cpu': {
+      if (place('cpu', CPU)) return true;
       const monitor = numbered(rest, 'cache.monitor.');
-      if (monitor === undefined) return assign(plan.cpu, CPU, rest, at);
-      return placeNested(plan.cacheMonitors, CACHE_MONITOR, 'bank.', CACHE_BANK, monitor, at);
+      return monitor !== undefined && placeNested(plan.cacheMonitors, CACHE_MONITOR, 'bank.', CACHE_BANK, monitor, at);
     }
     case 'balloon':
-      return assign(plan.balloon, BALLOON, rest, at);
+      return place('balloon', BALLOON);
     case 'vcpu': {
       const vcpu = numbered(rest, '');
-      if (vcpu === undefined) return assign(plan.vcpuGroup, VCPU_GROUP, rest, at);
-      const item = itemOf(plan.vcpus, vcpu.index);
-      if (assign(item.own, VCPU, vcpu.name, at)) return true;
-      if (hypervisorCounters) item.hypervisor.push({ at, key: vcpu.name });
+      if (vcpu === undefined) return place('vcpuGroup', VCPU_GROUP);
+      const item = itemOf(plan.vcpus, vcpu.index, VCPU);
+      if (!placeItem(item, VCPU, vcpu.name, at) && hypervisorCounters) item.hypervisor.push({ at, key: vcpu.name });
       return true;
     }
-    case 'net': {
-      if (rest === 'count') {
-        plan.interfaceCountAt = at;
-        return true;
-      }
-      const item = numbered(rest, '');
-      return item !== undefined && assign(itemOf(plan.interfaces, item.index).own, INTERFACE, item.name, at);
-    }
-    case 'block': {
-      if (rest === 'count') {
-        plan.blockCountAt = at;
-        return true;
-      }
-      const item = numbered(rest, '');
-      return item !== undefined && assign(itemOf(plan.blocks, item.index).own, BLOCK, item.name, at);
-    }
+    case 'net':
+      return place('interfaceCount', COUNT) || placeNumbered(plan.interfaces, INTERFACE, rest, at);
+    case 'block':
+      return place('blockCount', COUNT) || placeNumbered(plan.blocks, BLOCK, rest, at);
     case 'perf':
       plan.perf.push({ at, key: rest });
       return true;
-    case 'iothread': {
-      if (rest === 'count') {
-        plan.ioThreadCountAt = at;
-        return true;
-      }
-      const item = numbered(rest, '');
-      return item !== undefined && assign(itemOf(plan.ioThreads, item.index).own, IOTHREAD, item.name, at);
-    }
+    case 'iothread':
+      return place('ioThreadCount', COUNT) || placeNumbered(plan.ioThreads, IOTHREAD, rest, at);
     case 'memory': {
-      if (rest === 'bandwidth.monitor.count') {
-        plan.memoryMonitorCountAt = at;
-        return true;
-      }
+      if (place('memoryMonitorCount', MONITOR_COUNT)) return true;
       const monitor = numbered(rest, 'bandwidth.monitor.');
       return (
         monitor !== undefined && placeNested(plan.memoryMonitors, MEMORY_MONITOR, 'node.', MEMORY_NODE, monitor, at)
       );
     }
     case 'dirtyrate': {
+      if (place('dirtyRate', DIRTY_RATE)) return true;
       const vcpu = numbered(rest, 'vcpu.');
-      if (vcpu === undefined) return assign(plan.dirtyRate, DIRTY_RATE, rest, at);
-      if (vcpu.name !== 'megabytes_per_second') return false;
+      if (vcpu?.name !== 'megabytes_per_second') return false;
       plan.dirtyRateVcpus.push({ index: vcpu.index, at });
       return true;
     }
@@ -255,119 +351,90 @@ function numbered(text: string, prefix: string): { index: number; name: string }
   return match === null ? undefined : { index: Number(match[1]), name: match[2]! };
 }
 
-function assign(into: Assignment[], names: Names, name: string, at: number): boolean {
-  if (!Object.hasOwn(names, name)) return false;
-  into.push({ at, key: names[name]! });
-  return true;
+function placeNumbered(items: ItemPlan[], names: Names, rest: string, at: number): boolean {
+  const found = numbered(rest, '');
+  return found !== undefined && placeItem(itemOf(items, found.index, names), names, found.name, at);
 }
 
 function placeNested(
-  items: Map<number, ItemPlan>,
+  items: ItemPlan[],
   names: Names,
   innerPrefix: string,
   innerNames: Names,
   found: { index: number; name: string },
   at: number,
 ): boolean {
-  const item = itemOf(items, found.index);
+  const item = itemOf(items, found.index, names);
   const inner = numbered(found.name, innerPrefix);
-  if (inner === undefined) return assign(item.own, names, found.name, at);
-  return assign(itemOf(item.inner, inner.index).own, innerNames, inner.name, at);
+  if (inner === undefined) return placeItem(item, names, found.name, at);
+  return placeItem(itemOf(item.inner, inner.index, innerNames), innerNames, inner.name, at);
 }
 
-function itemOf(items: Map<number, ItemPlan>, index: number): ItemPlan {
-  let item = items.get(index);
+function placeItem(item: ItemPlan, names: Names, name: string, at: number): boolean {
+  const slot = names.get(name);
+  if (slot === undefined) return false;
+  item.slots[slot] = at;
+  return true;
+}
+
+function itemOf(items: ItemPlan[], index: number, names: Names): ItemPlan {
+  let item = items.find((known) => known.index === index);
   if (item === undefined) {
-    item = { index, own: [], inner: new Map(), hypervisor: [] };
-    items.set(index, item);
+    item = { index, slots: new Int32Array(names.size).fill(NOWHERE), inner: [], hypervisor: [] };
+    items.push(item);
   }
   return item;
 }
 
 // ---- running a plan ------------------------------------------------------------------------------------------------------------
 
-type Values = readonly ParamValue[];
-type Draft = Record<string, unknown>;
-
 function runPlan(plan: Plan, values: Values): DomainStats {
-  const stats: Draft = {};
-  if (plan.state !== undefined && plan.state.at !== NOWHERE) {
-    const reason = plan.state.reasonAt === NOWHERE ? undefined : values[plan.state.reasonAt];
-    stats.state = { state: values[plan.state.at], reason };
+  const stats: Record<string, unknown> = {};
+  if (plan.state !== undefined && plan.state[0] !== NOWHERE) {
+    stats.state = { state: values[plan.state[0]!], reason: values[plan.state[1]!] };
   }
-  if (plan.cpu.length > 0 || plan.cacheMonitors.size > 0) {
-    const cpu = fill({}, plan.cpu, values);
-    cpu.cacheMonitors = fillItems(plan.cacheMonitors, values, 'banks');
-    stats.cpu = cpu;
+  if (plan.cpu !== undefined) stats.cpu = cpuOf(values, plan.cpu, build(plan.cacheMonitors, values, cacheMonitorOf));
+  if (plan.balloon !== undefined) stats.balloon = balloonOf(values, plan.balloon);
+  if (plan.vcpuGroup !== undefined || plan.vcpus.length > 0) {
+    const [current, maximum] = plan.vcpuGroup ?? [NOWHERE, NOWHERE];
+    stats.vcpu = { current: values[current!], maximum: values[maximum!], vcpus: build(plan.vcpus, values, vcpuOf) };
   }
-  if (plan.balloon.length > 0) stats.balloon = fill({}, plan.balloon, values);
-  if (plan.vcpuGroup.length > 0 || plan.vcpus.size > 0) {
-    const group = fill({}, plan.vcpuGroup, values);
-    group.vcpus = fillVcpus(plan.vcpus, values);
-    stats.vcpu = group;
+  if (plan.interfaceCount !== undefined || plan.interfaces.length > 0) {
+    stats.interfaceCount = countOf(plan.interfaceCount, values);
+    stats.interfaces = build(plan.interfaces, values, interfaceOf);
   }
-  if (plan.interfaceCountAt !== NOWHERE || plan.interfaces.size > 0) {
-    if (plan.interfaceCountAt !== NOWHERE) stats.interfaceCount = values[plan.interfaceCountAt];
-    stats.interfaces = fillItems(plan.interfaces, values);
-  }
-  if (plan.blockCountAt !== NOWHERE || plan.blocks.size > 0) {
-    if (plan.blockCountAt !== NOWHERE) stats.blockCount = values[plan.blockCountAt];
-    stats.blocks = fillItems(plan.blocks, values);
+  if (plan.blockCount !== undefined || plan.blocks.length > 0) {
+    stats.blockCount = countOf(plan.blockCount, values);
+    stats.blocks = build(plan.blocks, values, blockOf);
   }
   if (plan.perf.length > 0) stats.perf = toMap(plan.perf, values);
-  if (plan.ioThreadCountAt !== NOWHERE || plan.ioThreads.size > 0) {
-    const group: Draft = {
-      threads: [...plan.ioThreads.values()].map((item) => fill({ id: item.index }, item.own, values)),
-    };
-    if (plan.ioThreadCountAt !== NOWHERE) group.count = values[plan.ioThreadCountAt];
-    stats.iothread = group;
+  if (plan.ioThreadCount !== undefined || plan.ioThreads.length > 0) {
+    stats.iothread = { count: countOf(plan.ioThreadCount, values), threads: build(plan.ioThreads, values, ioThreadOf) };
   }
-  if (plan.memoryMonitorCountAt !== NOWHERE || plan.memoryMonitors.size > 0) {
-    const group: Draft = { monitors: fillItems(plan.memoryMonitors, values, 'nodes') };
-    if (plan.memoryMonitorCountAt !== NOWHERE) group.monitorCount = values[plan.memoryMonitorCountAt];
-    stats.memory = group;
+  if (plan.memoryMonitorCount !== undefined || plan.memoryMonitors.length > 0) {
+    const monitors = build(plan.memoryMonitors, values, memoryMonitorOf);
+    stats.memory = { monitorCount: countOf(plan.memoryMonitorCount, values), monitors };
   }
-  if (plan.dirtyRate.length > 0 || plan.dirtyRateVcpus.length > 0) {
-    const group = fill({}, plan.dirtyRate, values);
-    group.vcpus = plan.dirtyRateVcpus.map(({ index, at }) => ({ index, mebibytesPerSecond: values[at] }));
-    stats.dirtyRate = group;
-  }
+  if (plan.dirtyRate !== undefined) stats.dirtyRate = dirtyRateOf(values, plan.dirtyRate, plan.dirtyRateVcpus);
   return stats as DomainStats;
 }
 
-function fill(draft: Draft, assignments: readonly Assignment[], values: Values): Draft {
-  for (let i = 0; i < assignments.length; i++) {
-    const { key, at } = assignments[i]!;
-    draft[key] = values[at];
-  }
-  return draft;
+function countOf(slots: Slots | undefined, values: Values): ParamValue | undefined {
+  return values[slots?.[0] ?? NOWHERE];
 }
 
-function fillItems(items: ReadonlyMap<number, ItemPlan>, values: Values, innerKey?: string): Draft[] {
-  const filled: Draft[] = [];
-  for (const item of items.values()) {
-    const draft = fill({ index: item.index }, item.own, values);
-    if (innerKey !== undefined) draft[innerKey] = fillItems(item.inner, values);
-    filled.push(draft);
-  }
-  return filled;
+function build<T>(items: readonly ItemPlan[], values: Values, make: (values: Values, item: ItemPlan) => T): T[] {
+  const made = new Array<T>(items.length);
+  for (let i = 0; i < items.length; i++) made[i] = make(values, items[i]!);
+  return made;
 }
 
-function fillVcpus(items: ReadonlyMap<number, ItemPlan>, values: Values): Draft[] {
-  const filled: Draft[] = [];
-  for (const item of items.values()) {
-    const draft = fill({ index: item.index }, item.own, values);
-    // A boolean since libvirt 2.4; read as virsh prints it, should a driver send text.
-    if ('halted' in draft) draft.halted = draft.halted === true || draft.halted === 'yes';
-    if (item.hypervisor.length > 0) draft.hypervisor = toMap(item.hypervisor, values);
-    filled.push(draft);
-  }
-  return filled;
-}
-
-function toMap(assignments: readonly Assignment[], values: Values): Map<string, Int64> {
+function toMap(
+  fields: ReadonlyArray<{ readonly at: number; readonly key: string }>,
+  values: Values,
+): Map<string, Int64> {
   const map = new Map<string, Int64>();
-  for (const { key, at } of assignments) {
+  for (const { key, at } of fields) {
     const value = values[at];
     if (typeof value === 'number' || typeof value === 'bigint') map.set(key, value);
     else if (typeof value === 'boolean') map.set(key, value ? 1 : 0);
