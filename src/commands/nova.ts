@@ -8,6 +8,7 @@ import { createSchemaSet } from '../schemas/schema-set.ts';
 import { WebError } from '../web/error.ts';
 import { startWebServer, type WebServer } from '../web/server.ts';
 import { defineFlags, FlagError, type FlagValues } from './flags.ts';
+import { canNeverWork } from './libvirt-connect.ts';
 import { createNovaLogger } from './nova-log.ts';
 import { openRotatingLog, type RotatingLog, RotatingLogError } from './rotating-log.ts';
 
@@ -92,8 +93,9 @@ export async function runNova(argv: readonly string[], process: NovaProcess): Pr
     }
     const uri = parseLibvirtUri(flags.uri);
     log = openRotatingLog({ path: flags.log, onTrouble: complain });
-    await serve(flags, uri, createNovaLogger(log, process.clock), process, complain);
-    return 0;
+    const failure = await serve(flags, uri, createNovaLogger(log, process.clock), process, complain);
+    if (failure !== undefined) complain(failure.message);
+    return failure === undefined ? 0 : EXIT_CANNOT_WORK;
   } catch (error) {
     if (!isUsersMistake(error)) throw error;
     complain(error.message);
@@ -107,16 +109,16 @@ function isUsersMistake(error: unknown): error is Error {
   return [FlagError, LibvirtUriError, RotatingLogError, WebError].some((kind) => error instanceof kind);
 }
 
-/** Serves until a signal says that it is enough. */
+/** Serves until a signal says that it is enough, or until libvirt's answer says that it can never work. */
 async function serve(
   flags: FlagValues<typeof FLAG_TABLE>,
   uri: LibvirtUri,
   logger: Logger,
   process: NovaProcess,
   say: (message: string) => void,
-): Promise<void> {
-  const { promise: toldToEnd, resolve: end } = Promise.withResolvers<void>();
-  process.onSignal(['SIGTERM', 'SIGINT'], end);
+): Promise<Error | undefined> {
+  const { promise: ended, resolve: end } = Promise.withResolvers<Error | undefined>();
+  process.onSignal(['SIGTERM', 'SIGINT'], () => end(undefined));
   const schemas = createSchemaSet(['nova']);
   const collector = process.openCollector(uri, schemas.groups, logger);
   let web: WebServer | undefined;
@@ -138,8 +140,10 @@ async function serve(
     });
     say(`metrics of ${uri.text} at http://${web.addresses[0]}${flags.path}, errors in ${resolve(flags.log)}`);
     // So that the first scrape finds a connection. A daemon that is away is the collector's to tell, and to try again.
-    void collector.connect();
-    await toldToEnd;
+    void collector.connect().then((error) => {
+      if (error !== undefined && canNeverWork(error)) end(error);
+    });
+    return await ended;
   } finally {
     await web?.close();
     await collector.close();

@@ -36,7 +36,8 @@ export interface RouteOptions {
   readonly gather: (request: GatherRequest) => Promise<readonly MetricFamily[]>;
   /** What `/-/ready` says. */
   readonly isReady: () => boolean;
-  readonly landing: LandingPage;
+  /** The page at `/`. Without it the telemetry path is all there is, as in exporters that virtlens stands in for. */
+  readonly landing?: LandingPage | undefined;
   readonly logger: Logger;
 }
 
@@ -69,29 +70,27 @@ export function checkTelemetryPath(path: string): void {
 /** Makes the function that answers one request. It rejects when something failed before the answer began. */
 export function createRoutes(options: RouteOptions): (request: WebRequest, response: WebResponse) => Promise<void> {
   const { telemetryPath, landing, isReady } = options;
-  const page = Buffer.from(renderLandingPage(landing, telemetryPath));
+  const routes = new Map<string, (request: WebRequest, response: WebResponse) => void | Promise<void>>();
+  if (landing !== undefined) {
+    const page = Buffer.from(renderLandingPage(landing, telemetryPath));
+    routes.set('/', (request, response) => send(request, response, 200, 'text/html; charset=utf-8', page));
+    routes.set(HEALTHY_PATH, (request, response) => sendText(request, response, 200, 'healthy\n'));
+    routes.set(READY_PATH, (request, response) =>
+      isReady() ? sendText(request, response, 200, 'ready\n') : sendText(request, response, 503, 'not ready\n'),
+    );
+  }
+  routes.set(telemetryPath, (request, response) => serveMetrics(request, response, options));
 
   return async (request, response) => {
-    const path = pathOf(request.url ?? '');
-    if (![telemetryPath, HEALTHY_PATH, READY_PATH, '/'].includes(path)) {
+    const route = routes.get(pathOf(request.url ?? ''));
+    if (route === undefined) {
       return sendText(request, response, 404, `404 not found: the metrics are at ${telemetryPath}\n`);
     }
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.setHeader('Allow', ALLOWED_METHODS);
       return sendText(request, response, 405, `405 method not allowed: use ${ALLOWED_METHODS}\n`);
     }
-    switch (path) {
-      case telemetryPath:
-        return serveMetrics(request, response, options);
-      case HEALTHY_PATH:
-        return sendText(request, response, 200, 'healthy\n');
-      case READY_PATH:
-        return isReady()
-          ? sendText(request, response, 200, 'ready\n')
-          : sendText(request, response, 503, 'not ready\n');
-      default:
-        return send(request, response, 200, 'text/html; charset=utf-8', page);
-    }
+    return route(request, response);
   };
 }
 
