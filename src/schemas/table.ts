@@ -278,15 +278,19 @@ function makeTable<Source, Item>(
   };
 }
 
-/** The samples of a table in the making: one column of labels and one of values a row. */
+/**
+ * The samples of a table in the making: one column of values a row, and one column of labels that all rows share as long as every
+ * item has a value for them, which is the rule. A row that an item has nothing for goes on with labels of its own.
+ */
 class Columns<Item> {
   readonly #readers: readonly ((item: Item) => Int64 | undefined)[];
-  readonly #labels: LabelSet[][];
+  readonly #labels: LabelSet[] = [];
+  readonly #ownLabels: (LabelSet[] | undefined)[];
   readonly #values: Int64[][];
 
   constructor(readers: readonly ((item: Item) => Int64 | undefined)[]) {
     this.#readers = readers;
-    this.#labels = readers.map(() => []);
+    this.#ownLabels = readers.map(() => undefined);
     this.#values = readers.map(() => []);
   }
 
@@ -295,17 +299,22 @@ class Columns<Item> {
     const readers = this.#readers;
     for (let row = 0; row < readers.length; row++) {
       const value = readers[row]!(item);
-      if (value === undefined) continue;
-      this.#labels[row]!.push(labels);
-      this.#values[row]!.push(value);
+      const own = this.#ownLabels[row];
+      if (value !== undefined) {
+        this.#values[row]!.push(value);
+        own?.push(labels);
+      } else if (own === undefined) {
+        this.#ownLabels[row] = this.#labels.slice();
+      }
     }
+    this.#labels.push(labels);
   }
 
   /** The rows that have samples. */
   families(infos: readonly FamilyInfo[]): MetricFamily[] {
     const families: MetricFamily[] = [];
     infos.forEach(({ name, type, help, unit, decimalShift }, row) => {
-      const labels = this.#labels[row]!;
+      const labels = this.#ownLabels[row] ?? this.#labels;
       const values = this.#values[row]!;
       if (values.length === 0) return;
       families.push({ name, type, help, ...(unit === undefined ? {} : { unit }), decimalShift, labels, values });
