@@ -292,11 +292,12 @@ export class ClientConnection implements Session {
     if (!this.#closed) this.#pump();
   }
 
-  /** libvirtd leaves it to the client to close the socket; subscriptions end here. */
+  /** libvirtd closes its side once the reply to the goodbye is out. */
   #endAfterClose(): void {
     this.#subscriptions = [];
     this.#stopListening?.();
-    this.#opened = false;
+    this.releaseReplies();
+    this.#stream.end();
   }
 
   // --- bytes out ---
