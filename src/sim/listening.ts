@@ -43,9 +43,8 @@ export async function listen(target: ListenTarget, accept: (stream: Duplex) => v
 async function removeStaleSocket(path: string): Promise<void> {
   const stats = await lstat(path).catch(() => undefined);
   if (stats === undefined) return;
-  if (!stats.isSocket()) throw new Error(`${path} exists and is not a socket; choose another path or remove it`);
-  if (await isServed(path))
-    throw new Error(`${path} is being served by another process; choose another path or stop it`);
+  if (!stats.isSocket()) throw new Error('it exists and is not a socket; choose another path, or remove it');
+  if (await isServed(path)) throw new Error('another process serves it; choose another path, or stop that one');
   await unlink(path);
 }
 
