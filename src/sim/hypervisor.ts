@@ -48,7 +48,7 @@ const DETAIL = {
   suspended: { paused: 0, migrated: 1 },
   resumed: { unpaused: 0 },
   stopped: { shutdown: 0, destroyed: 1, crashed: 2, migrated: 3, failed: 5 },
-  shutdown: { finished: 0 },
+  shutdown: { guest: 1 },
   crashed: { panicked: 0 },
 } as const;
 const REASON = {
@@ -231,7 +231,7 @@ export class Hypervisor {
   /** The guest shuts itself down. */
   stop(name: string): void {
     const vm = this.#active(name);
-    this.#lifecycle(vm.ref, LIFECYCLE.shutdown, DETAIL.shutdown.finished);
+    this.#lifecycle(vm.ref, LIFECYCLE.shutdown, DETAIL.shutdown.guest);
     this.#end(vm, 'shutoff', REASON.shutoff.shutdown, DETAIL.stopped.shutdown);
   }
 

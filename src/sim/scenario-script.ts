@@ -1,9 +1,10 @@
 import { EVENT_KINDS, type EventName } from '../libvirt/event-kinds.ts';
+import { typedParams } from '../libvirt/typed-params.ts';
 import { XdrWriter } from '../libvirt/xdr.ts';
 import type { Fault } from './faults.ts';
 import { SIM_PROCEDURES, type SimProcedureName } from './procedures.ts';
 import { type ScenarioField, withoutAbsent } from './scenario-field.ts';
-import { type ReadText, readDisk, readInterface, readOverrides, readVm } from './scenario-vm.ts';
+import { type ReadText, readDisk, readInterface, readOverrides, readTyped, readVm } from './scenario-vm.ts';
 import type { ScriptStep, Simulator } from './simulator.ts';
 
 type Act = (simulator: Simulator) => void;
@@ -102,7 +103,7 @@ const ACTIONS: Readonly<Record<string, ActionReader>> = {
     const vm = step.vm.name();
     const event = step.event.oneOf(EVENT_NAMES);
     const payload = Object.fromEntries(
-      step.payload.maybe((value) => value.entries().map(([key, member]) => [key, member.value])) ?? [],
+      step.payload.maybe((value) => value.entries().map(([key, member]) => [key, readMember(key, member)])) ?? [],
     );
     checkPayload(step.payload, event, payload);
     return ({ hypervisor }) => hypervisor.emitFor(vm, event, payload as never);
@@ -140,6 +141,17 @@ export function readStep(field: ScenarioField, readText: ReadText): ScriptStep {
   ).oneOf(Object.keys(ACTIONS));
   const act = ACTIONS[action]!(field, readText);
   return { atMs, ...(everyMs === undefined ? {} : { everyMs }), description: `${field.path} (${action})`, act };
+}
+
+/** A member of an event's payload; `params` is a list of typed parameters. */
+function readMember(key: string, field: ScenarioField): unknown {
+  if (key !== 'params') return field.value;
+  return typedParams(
+    field.entries().map(([name, value]) => {
+      const { type, value: read } = readTyped(value, name);
+      return [name, type, read] as const;
+    }),
+  );
 }
 
 /** Refuses a payload that the event cannot carry, before the script runs. */

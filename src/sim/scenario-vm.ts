@@ -223,22 +223,27 @@ function readStat(field: ScenarioField, name: string, rate: number | undefined):
       'is no statistic; names begin with state., cpu., balloon., vcpu., net., block., perf., iothread., memory., dirtyrate. or vm.',
     );
   }
-  if (typeof field.value !== 'object' || field.value === null) {
-    const type = knownStatType(name) ?? typeOfValue(field);
-    return { type, value: readValue(field, type), ratePerSecond: checkedRate(field, type, rate ?? 0) };
+  const { type, value, ratePerSecond = rate ?? 0 } = readTyped(field, name);
+  if (ratePerSecond !== 0 && STAT_RANGE[type] === undefined) {
+    field.fail('is not a whole number, and cannot move; drop its rate');
   }
-  const stat = field.object(['type', 'value', 'ratePerSecond']);
-  const type =
-    stat.type.maybe((value) => PARAM_TYPE[value.oneOf(STAT_TYPE_NAMES)]) ??
-    knownStatType(name) ??
-    typeOfValue(stat.value);
-  const own = stat.ratePerSecond.maybe((value) => value.rate());
-  return { type, value: readValue(stat.value, type), ratePerSecond: checkedRate(field, type, own ?? rate ?? 0) };
+  return { type, value, ratePerSecond };
 }
 
-function checkedRate(field: ScenarioField, type: ParamType, rate: number): number {
-  if (rate !== 0 && STAT_RANGE[type] === undefined) field.fail('is not a whole number, and cannot move; drop its rate');
-  return rate;
+/** A value whose type is told, or known from its name, or taken from how it is written. */
+export function readTyped(
+  field: ScenarioField,
+  name: string,
+): { readonly type: ParamType; readonly value: ParamValue; readonly ratePerSecond?: number } {
+  if (typeof field.value !== 'object' || field.value === null) {
+    const type = knownStatType(name) ?? typeOfValue(field);
+    return { type, value: readValue(field, type) };
+  }
+  const stat = field.object(['type', 'value', 'ratePerSecond']);
+  const told = stat.type.maybe((value) => PARAM_TYPE[value.oneOf(STAT_TYPE_NAMES)]);
+  const type = told ?? knownStatType(name) ?? typeOfValue(stat.value);
+  const ratePerSecond = stat.ratePerSecond.maybe((value) => value.rate());
+  return { type, value: readValue(stat.value, type), ...(ratePerSecond === undefined ? {} : { ratePerSecond }) };
 }
 
 /** The type of a statistic that libvirt 9 does not have, by its JSON value. */

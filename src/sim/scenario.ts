@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import type { FleetOptions } from './fleet.ts';
+import { type FleetOptions, generateFleet } from './fleet.ts';
 import type { HostDescription, PoolDescription } from './hypervisor.ts';
 import { ScenarioError, ScenarioField, withoutAbsent } from './scenario-field.ts';
 import { readFault, readStep } from './scenario-script.ts';
@@ -48,6 +48,7 @@ export function parseScenario(text: string, source: string, readText: ReadText):
     script: scenario.script.maybe((field) => field.list().map((step) => readStep(step, readText))),
   });
   refuseDoubles(options, scenario.vms);
+  refuseStrangers(options, scenario.faults, scenario.script);
   return options;
 }
 
@@ -69,6 +70,29 @@ function refuseDoubles(options: SimulatorOptions, field: ScenarioField): void {
     if (vm.uuid !== undefined && uuids.has(vm.uuid)) field.fail(`${place} has the UUID of an earlier VM; change it`);
     names.add(vm.name);
     if (vm.uuid !== undefined) uuids.add(vm.uuid);
+  }
+}
+
+/** Refuses faults and steps about VMs that the scenario never has. */
+function refuseStrangers(options: SimulatorOptions, faults: ScenarioField, script: ScenarioField): void {
+  const names = new Set((options.vms ?? []).map((vm) => vm.name));
+  for (const fleet of options.fleets ?? []) {
+    for (const [identity] of generateFleet({ ...fleet, seed: options.seed ?? 0 })) names.add(identity.name);
+  }
+  const steps = script.maybe((field) => field.list().map((step) => new Map(step.entries()))) ?? [];
+  for (const step of steps) {
+    const name = new Map(step.get('description')?.entries()).get('name');
+    if (name !== undefined) names.add(name.string());
+  }
+  const mentions = [
+    ...steps.map((step) => step.get('vm')),
+    ...steps.map((step) => new Map(step.get('fault')?.entries()).get('vm')),
+    ...(faults.maybe((field) => field.list().map((fault) => new Map(fault.entries()).get('vm'))) ?? []),
+  ];
+  for (const vm of mentions) {
+    if (vm !== undefined && !names.has(vm.string())) {
+      vm.fail(`there is no VM ${JSON.stringify(vm.value)} in this scenario; add it, or mend the name`);
+    }
   }
 }
 

@@ -380,7 +380,7 @@ test('what happens to VMs arrives as libvirt tells it', async () => {
       ['a', 5, 5],
       ['a', 4, 0],
       ['a', 2, 0],
-      ['a', 6, 0],
+      ['a', 6, 1],
       ['a', 5, 0],
       ['a', 1, 0],
       ['b', 0, 0],
