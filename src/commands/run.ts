@@ -45,7 +45,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   async sim(argv) {
     const { runSim } = await import('./sim.ts');
-    return runSim(argv);
+    return runSim(argv, { ...machine, env: process.env });
   },
 };
 

@@ -249,15 +249,22 @@ export class ClientConnection implements Session {
       this.#finish(instead);
       return;
     }
-    const reply = (result: unknown): void => {
-      this.#finish(() => {
-        if (fault?.drop !== true) this.#sendResult(frame, procedure, result);
-        if (procedure.name === 'connectClose') this.#endAfterClose();
-      });
-    };
     const fail = (error: unknown): void => {
       this.#finish(() => {
         if (fault?.drop !== true) this.#sendError(frame, asDaemonError(error));
+      });
+    };
+    const reply = (result: unknown): void => {
+      let pieces: readonly Buffer[];
+      try {
+        pieces = encodeResult(frame, procedure, result);
+      } catch (error) {
+        fail(error);
+        return;
+      }
+      this.#finish(() => {
+        if (fault?.drop !== true) this.#sendReply(...pieces);
+        if (procedure.name === 'connectClose') this.#endAfterClose();
       });
     };
     try {
@@ -292,28 +299,15 @@ export class ClientConnection implements Session {
     if (!this.#closed) this.#pump();
   }
 
-  /** libvirtd leaves it to the client to close the socket; subscriptions end here. */
+  /** libvirtd closes its side once the reply to the goodbye is out. */
   #endAfterClose(): void {
     this.#subscriptions = [];
     this.#stopListening?.();
-    this.#opened = false;
+    this.releaseReplies();
+    this.#stream.end();
   }
 
   // --- bytes out ---
-
-  #sendResult(frame: Frame, procedure: NamedProcedure, result: unknown): void {
-    const header = { ...headerOf(frame), type: MESSAGE_TYPE.reply, status: MESSAGE_STATUS.ok };
-    if (!(result instanceof EncodedResult)) {
-      this.#sendReply(encodeFrame(header, (writer) => procedure.result.encode(writer, result)));
-      return;
-    }
-    const payload = result.writer.result();
-    if (payload.length > MESSAGE_MAX_BYTES - HEADER_BYTES) {
-      this.#sendError(frame, rpcError('Unable to encode message payload'));
-      return;
-    }
-    this.#sendReply(encodedHeader(header, payload.length), payload);
-  }
 
   #sendError(frame: Frame, error: DaemonError): void {
     const header = { ...headerOf(frame), type: MESSAGE_TYPE.reply, status: MESSAGE_STATUS.error };
@@ -382,6 +376,17 @@ export class ClientConnection implements Session {
 
 function headerOf({ program, version, procedure, type, serial, status }: Frame): FrameHeader {
   return { program, version, procedure, type, serial, status };
+}
+
+/** A reply's bytes. Throws libvirt's own error when they are more than a message may hold. */
+function encodeResult(frame: Frame, procedure: NamedProcedure, result: unknown): readonly Buffer[] {
+  const header = { ...headerOf(frame), type: MESSAGE_TYPE.reply, status: MESSAGE_STATUS.ok };
+  if (!(result instanceof EncodedResult)) {
+    return [encodeFrame(header, (writer) => procedure.result.encode(writer, result))];
+  }
+  const payload = result.writer.result();
+  if (payload.length > MESSAGE_MAX_BYTES - HEADER_BYTES) throw rpcError('Unable to encode message payload');
+  return [encodedHeader(header, payload.length), payload];
 }
 
 /** The length word and header of a message whose payload is sent apart. */

@@ -108,7 +108,7 @@ export const deviceCalls = {
       number,
       state: Number(vm.statValue(`vcpu.${number}.state`) ?? 1),
       cpuTimeNs: whole(vm.statValue(`vcpu.${number}.time`)) ?? 0,
-      cpu: lowestCpu(pinsOf(vm, number, hypervisor.host.cpus), number + vm.seed),
+      cpu: vm.description.vcpuCpus?.[number] ?? someCpu(pinsOf(vm, number, hypervisor.host.cpus), number + vm.seed),
     }));
     return { vcpus, cpuMaps: cpuMaps(vm, count, Math.max(0, mapLength), hypervisor.host.cpus) };
   },
@@ -244,7 +244,7 @@ function jobInfo(vm: VirtualMachine, context: CallContext) {
 }
 
 /** One of the CPUs that the map allows: where the vCPU happens to run. */
-function lowestCpu(map: Uint8Array, preference: number): number {
+function someCpu(map: Uint8Array, preference: number): number {
   const allowed: number[] = [];
   for (let cpu = 0; cpu < map.length * 8; cpu++) {
     if (((map[cpu >> 3]! >> (cpu & 7)) & 1) === 1) allowed.push(cpu);

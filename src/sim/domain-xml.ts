@@ -1,10 +1,9 @@
 import type { VirtualMachine } from './virtual-machine.ts';
 import type { DiskDescription, DiskSource, InterfaceDescription, VmHardware } from './vm-description.ts';
 
-/** The domain XML of a VM, as libvirt 9 writes it for a QEMU guest; a scenario's own XML is served as it is. */
+/** The domain XML of a VM, as libvirt 9 writes it for a QEMU guest; one that the description brought is served as it is. */
 export function formatDomainXml(vm: VirtualMachine, inactive: boolean): string {
-  const own = vm.description.xml;
-  if (own !== undefined) return own;
+  if (vm.ownXml !== undefined) return vm.ownXml;
   const { hardware } = vm;
   const live = vm.active && !inactive;
   return `<domain type='kvm'${live ? ` id='${vm.id}'` : ''}>

@@ -8,7 +8,7 @@ import { Migration } from './migration.ts';
 import { uuidFrom } from './random.ts';
 import type { SimClock } from './sim-clock.ts';
 import { isActiveState, VirtualMachine, type VmIdentity } from './virtual-machine.ts';
-import type { DiskDescription, InterfaceDescription, VmDescription, VmStateName } from './vm-description.ts';
+import type { DiskDescription, ExactStat, InterfaceDescription, VmDescription, VmStateName } from './vm-description.ts';
 
 /** The machine that the VMs run on. */
 export interface HostDescription {
@@ -48,7 +48,7 @@ const DETAIL = {
   suspended: { paused: 0, migrated: 1 },
   resumed: { unpaused: 0 },
   stopped: { shutdown: 0, destroyed: 1, crashed: 2, migrated: 3, failed: 5 },
-  shutdown: { finished: 0 },
+  shutdown: { guest: 1 },
   crashed: { panicked: 0 },
 } as const;
 const REASON = {
@@ -231,7 +231,7 @@ export class Hypervisor {
   /** The guest shuts itself down. */
   stop(name: string): void {
     const vm = this.#active(name);
-    this.#lifecycle(vm.ref, LIFECYCLE.shutdown, DETAIL.shutdown.finished);
+    this.#lifecycle(vm.ref, LIFECYCLE.shutdown, DETAIL.shutdown.guest);
     this.#end(vm, 'shutoff', REASON.shutoff.shutdown, DETAIL.stopped.shutdown);
   }
 
@@ -346,6 +346,11 @@ export class Hypervisor {
     vm.redefine({ metadata: xml });
     const namespace = /xmlns(?::\w+)?=["']([^"']+)["']/.exec(xml)?.[1];
     this.emit('metadataChange', { domain: vm.ref, type: METADATA_ELEMENT, namespace });
+  }
+
+  /** Sets statistics by their names, over those that are there; `undefined` takes one away. */
+  setStats(name: string, stats: Readonly<Record<string, Omit<ExactStat, 'field'> | undefined>>): void {
+    this.byName(name).override(stats);
   }
 
   #active(name: string): VirtualMachine {

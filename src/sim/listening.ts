@@ -1,6 +1,7 @@
 import { once } from 'node:events';
-import { lstat, unlink } from 'node:fs/promises';
+import { access, lstat, unlink } from 'node:fs/promises';
 import { createConnection, createServer, type Server } from 'node:net';
+import { dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
 
 /** Where to serve. */
@@ -25,6 +26,8 @@ export interface Listening {
 export async function listen(target: ListenTarget, accept: (stream: Duplex) => void): Promise<Listening> {
   const server = createServer({ noDelay: true }, accept);
   if ('path' in target) {
+    // Node reports a directory that is not there as 'permission denied'.
+    await access(dirname(target.path));
     await removeStaleSocket(target.path);
     server.listen(target.path);
   } else {
@@ -43,9 +46,8 @@ export async function listen(target: ListenTarget, accept: (stream: Duplex) => v
 async function removeStaleSocket(path: string): Promise<void> {
   const stats = await lstat(path).catch(() => undefined);
   if (stats === undefined) return;
-  if (!stats.isSocket()) throw new Error(`${path} exists and is not a socket; choose another path or remove it`);
-  if (await isServed(path))
-    throw new Error(`${path} is being served by another process; choose another path or stop it`);
+  if (!stats.isSocket()) throw new Error('it exists and is not a socket; choose another path, or remove it');
+  if (await isServed(path)) throw new Error('another process serves it; choose another path, or stop that one');
   await unlink(path);
 }
 

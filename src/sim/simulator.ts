@@ -24,6 +24,20 @@ export interface SimulatorOptions {
   /** Connections beyond this many are closed at once; libvirtd's own default is 5000. */
   readonly connectionLimit?: number;
   readonly faults?: readonly Fault[];
+  /** What happens by itself, from the moment the simulator is made. */
+  readonly script?: readonly ScriptStep[];
+  /** Told when a step of the script could not be done, in one line. */
+  readonly onScriptProblem?: (problem: string) => void;
+}
+
+/** Something that a script does, once or again and again. */
+export interface ScriptStep {
+  readonly atMs: number;
+  /** Done again each time this much has passed. */
+  readonly everyMs?: number;
+  /** Names the step in problems. */
+  readonly description: string;
+  readonly act: (simulator: Simulator) => void;
 }
 
 // libvirtd.conf's defaults.
@@ -80,7 +94,9 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
   for (const fleet of options.fleets ?? []) hypervisor.addFleet(fleet);
   const faults = new FaultList();
   for (const fault of options.faults ?? []) faults.add(fault);
-  return new SimulatedDaemon(hypervisor, faults, options);
+  const simulator = new SimulatedDaemon(hypervisor, faults, options);
+  simulator.play(options.script ?? [], options.onScriptProblem ?? (() => {}));
+  return simulator;
 }
 
 class SimulatedDaemon implements Simulator {
@@ -92,6 +108,7 @@ class SimulatedDaemon implements Simulator {
   readonly #connectionLimit: number;
   readonly #connections = new Set<ClientConnection>();
   readonly #listening = new Set<Listening>();
+  readonly #steps = new Set<() => void>();
 
   constructor(hypervisor: Hypervisor, faults: FaultList, options: SimulatorOptions) {
     this.hypervisor = hypervisor;
@@ -164,8 +181,27 @@ class SimulatedDaemon implements Simulator {
   }
 
   async close(): Promise<void> {
+    for (const cancel of this.#steps) cancel();
     const closing = [...this.#listening].map((listening) => listening.close());
     this.disconnectAll();
     await Promise.all(closing);
+  }
+
+  /** Plays a script; `close` ends it. A step that fails is told of, and the rest goes on. */
+  play(script: readonly ScriptStep[], onProblem: (problem: string) => void): void {
+    for (const step of script) this.#playAfter(step.atMs, step, onProblem);
+  }
+
+  #playAfter(delayMs: number, step: ScriptStep, onProblem: (problem: string) => void): void {
+    const cancel = this.hypervisor.clock.schedule(delayMs, () => {
+      this.#steps.delete(cancel);
+      try {
+        step.act(this);
+      } catch (error) {
+        onProblem(`${step.description}: ${(error as Error).message}`);
+      }
+      if (step.everyMs !== undefined) this.#playAfter(step.everyMs, step, onProblem);
+    });
+    this.#steps.add(cancel);
   }
 }

@@ -64,6 +64,7 @@ export class VirtualMachine {
   #runningSinceMs: number | undefined;
 
   #hung = false;
+  #redefined = false;
   #responsive: Promise<void> | undefined;
   #wake: (() => void) | undefined;
 
@@ -150,8 +151,14 @@ export class VirtualMachine {
     return this.#ranSeconds + (this.#clock.monotonicMs() - this.#runningSinceMs) / 1000;
   }
 
+  /** The XML that the description brought, for as long as nothing has been changed. */
+  get ownXml(): string | undefined {
+    return this.#redefined ? undefined : this.description.xml;
+  }
+
   /** Replaces devices or metadata. */
   redefine(change: Partial<VmHardware>): void {
+    this.#redefined = true;
     this.#hardware = { ...this.hardware, ...change };
     this.#forgetStats();
   }

@@ -76,6 +76,8 @@ export interface VmDescription {
   readonly maxVcpus?: number;
   /** Host CPUs of each vCPU, in libvirt's list form such as `0-3,^2`. */
   readonly vcpuPins?: readonly string[];
+  /** The host CPU that each vCPU runs on at the moment; one of those that it may by default. */
+  readonly vcpuCpus?: readonly number[];
   readonly iothreads?: number;
   readonly disks?: readonly DiskDescription[];
   readonly interfaces?: readonly InterfaceDescription[];
