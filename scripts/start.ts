@@ -1,7 +1,5 @@
 // What `npm start` runs: builds the agent and serves the local libvirt daemon, or the simulated hypervisor where there is none.
 // Arguments go to the agent as they are; with a command (`npm start -- telegraf …`) or a --libvirt.uri nothing is chosen for the user.
-import { spawn } from 'node:child_process';
-import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { dial } from '../src/libvirt/transports/dial.ts';
@@ -20,17 +18,15 @@ if (isServe && !isInformation && !args.some((arg) => arg.startsWith('--libvirt.u
   const uri = found === undefined ? 'test:///default' : 'qemu:///system';
   const what =
     found === undefined
-      ? 'no local libvirt daemon found, so a simulated hypervisor'
+      ? 'a simulated hypervisor (no local libvirt daemon found)'
       : `the local libvirt daemon (${found})`;
   process.stderr.write(
     `virtlens serves ${what}: look at ${metricsAddress()}; to serve another: npm start -- --libvirt.uri=URI\n`,
   );
   args.push(`--libvirt.uri=${uri}`);
 }
-const agent = spawn(process.execPath, [join(root, 'dist', 'virtlens.js'), ...args], { stdio: 'inherit' });
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const)
-  process.on(signal, () => agent.kill(signal));
-agent.on('exit', (code, signal) => process.exit(signal === null ? (code ?? 1) : 128 + constants.signals[signal]));
+// In this process's place, so that signals reach the agent itself.
+process.execve(process.execPath, [process.execPath, join(root, 'dist', 'virtlens.js'), ...args]);
 
 /** What leads to the local daemon, if one takes connections. */
 async function findLocalDaemon(): Promise<string | undefined> {
