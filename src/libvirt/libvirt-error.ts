@@ -72,12 +72,13 @@ export function isRemoteError(error: unknown, ...codes: readonly number[]): bool
 }
 
 /**
- * Whether the daemon said that it does not know the procedure at all: 'no support', or an RPC error for a procedure number beyond
- * its table (what a daemon older than the procedure answers).
+ * Whether the daemon said that it does not know the procedure or the kind of event at all: 'no support', or what a daemon older than
+ * these answers for a number beyond its tables.
  */
 export function isUnsupported(error: unknown): boolean {
   return (
     isRemoteError(error, REMOTE_ERROR.noSupport, REMOTE_ERROR.operationUnsupported, REMOTE_ERROR.argumentUnsupported) ||
-    (isRemoteError(error, REMOTE_ERROR.rpc) && /unknown procedure/i.test((error as LibvirtError).message))
+    (isRemoteError(error, REMOTE_ERROR.rpc) && /unknown procedure/i.test((error as LibvirtError).message)) ||
+    (isRemoteError(error, REMOTE_ERROR.internalError) && /unsupported event ID/i.test((error as LibvirtError).message))
   );
 }

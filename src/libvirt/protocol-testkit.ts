@@ -194,7 +194,6 @@ export const PROCEDURE_VALUES: {
   ],
   connectDomainEventCallbackDeregisterAny: [record({ callbackId: int32 }), none],
   connectDomainEventRegisterAny: [record({ eventId: int32 }), none],
-  connectDomainEventDeregisterAny: [record({ eventId: int32 }), none],
   domainCreate: [domainOnly, none],
 };
 
