@@ -31,8 +31,17 @@ export interface Subscription {
 
 interface QueuedEvent {
   readonly name: EventName;
-  readonly callbackId: number;
-  readonly payload: unknown;
+  /** Absent in events of daemons that have no callback ids. */
+  readonly callbackId: number | undefined;
+  readonly payload: { readonly domain: DomainRef };
+  readonly payloadBytes: number;
+}
+
+interface Subscriber {
+  readonly name: EventName;
+  /** Only this domain's events; the daemon sees to it where it can. */
+  readonly domainUuid: string | undefined;
+  readonly listener: (payload: never) => void;
 }
 
 const READ_ONLY_FLAG = 1;
@@ -40,13 +49,14 @@ const DEFAULT_CALL_TIMEOUT_MS = 30_000;
 const DEFAULT_KEEPALIVE = { intervalMs: 5_000, count: 5 };
 const CLOSE_GRACE_MS = 1_000;
 const EVENT_QUEUE_LIMIT = 65_536;
+const EVENT_QUEUE_LIMIT_BYTES = 32 * 1024 * 1024;
 const EVENTS_PER_TURN = 256;
 const AUTH_NONE = 0;
 const AUTH_NAMES: Readonly<Record<number, string>> = { 1: 'SASL', 2: 'polkit' };
 
-const eventNames = new Map<number, EventName>(
-  (Object.keys(EVENT_KINDS) as EventName[]).map((name) => [EVENT_KINDS[name].procedure, name]),
-);
+const allEventNames = Object.keys(EVENT_KINDS) as EventName[];
+const eventNames = new Map(allEventNames.map((name) => [EVENT_KINDS[name].procedure, name]));
+const legacyEventNames = new Map(allEventNames.map((name) => [EVENT_KINDS[name].legacyProcedure, name]));
 
 /**
  * A connection to a libvirt daemon that is open and ready for calls. Every method rejects with a LibvirtError and nothing else.
@@ -60,8 +70,14 @@ export class LibvirtClient {
   onEventsLost: ((count: number) => void) | undefined;
   readonly #rpc: RpcConnection;
   readonly #options: ClientOptions;
-  readonly #listeners = new Map<number, { readonly name: EventName; readonly listener: (payload: never) => void }>();
+  /** By callback id. */
+  readonly #subscribers = new Map<number, Subscriber>();
+  /** Those of a daemon without callback ids, and what it was asked to send. */
+  readonly #legacySubscribers = new Set<Subscriber>();
+  readonly #legacyRegistrations = new Map<EventName, Promise<unknown>>();
+  #hasCallbackIds: boolean | undefined;
   #queue: QueuedEvent[] = [];
+  #queuedBytes = 0;
   #drainScheduled = false;
   #lostEvents = 0;
 
@@ -122,7 +138,8 @@ export class LibvirtClient {
 
   /**
    * Subscribes to one kind of domain event, of one domain or of all. The listener is called in the order of arrival, never from
-   * within another call's reply; what it throws is its own fault and is thrown on to the process.
+   * within another call's reply; what it throws is its own fault and is thrown on to the process. A daemon that does not know the
+   * kind refuses (see `isUnsupported`).
    */
   async subscribe<N extends EventName>(
     name: N,
@@ -130,30 +147,36 @@ export class LibvirtClient {
     options: CallOptions & { readonly domain?: DomainRef } = {},
   ): Promise<Subscription> {
     const { domain, ...limits } = options;
-    const { callbackId } = await this.call(
+    const subscriber: Subscriber = { name, domainUuid: domain?.uuid, listener };
+    this.#hasCallbackIds ??= await this.#supports(FEATURE.remoteEventCallback, limits);
+    if (!this.#hasCallbackIds) return this.#subscribeLegacy(subscriber, limits);
+    const { callbackId } = await this.#rpc.call(
       'connectDomainEventCallbackRegisterAny',
+      PROCEDURES.connectDomainEventCallbackRegisterAny,
       { eventId: EVENT_KINDS[name].id, domain },
       limits,
+      // Nobody waits for these events any more.
+      (late) => this.#deregister(late.callbackId).catch(() => {}),
     );
-    this.#listeners.set(callbackId, { name, listener });
+    this.#subscribers.set(callbackId, subscriber);
     return {
       unsubscribe: async () => {
-        this.#listeners.delete(callbackId);
-        if (this.isOpen) await this.call('connectDomainEventCallbackDeregisterAny', { callbackId });
+        if (this.#subscribers.delete(callbackId)) await this.#deregister(callbackId);
       },
     };
   }
 
   /** Says goodbye to the daemon and closes, within a second whatever the daemon does. Pending calls are rejected. */
   async close(): Promise<void> {
-    if (!this.isOpen) return;
+    this.#forgetSubscribers();
     // libvirtd logs an error when a client goes without this call, or before the daemon has closed its side after it.
-    await this.call('connectClose', undefined, { timeoutMs: CLOSE_GRACE_MS }).catch(() => {});
-    await this.#rpc.end(CLOSE_GRACE_MS);
+    await this.#rpc.end('connectClose', PROCEDURES.connectClose, undefined, CLOSE_GRACE_MS);
+    await this.closed;
   }
 
   /** Closes at once, without a word to the daemon. */
   destroy(): void {
+    this.#forgetSubscribers();
     this.#rpc.destroy();
   }
 
@@ -163,26 +186,79 @@ export class LibvirtClient {
     if (types.length > 0 && !types.includes(AUTH_NONE)) throw authError(this.description, types);
     await this.call('connectOpen', { name: remoteName, flags: this.readOnly ? READ_ONLY_FLAG : 0 }, { signal });
     const { intervalMs, count } = this.#options.keepalive ?? DEFAULT_KEEPALIVE;
-    const supported = await this.call('connectSupportsFeature', { feature: FEATURE.programKeepalive }, { signal }).then(
-      (answer) => answer.supported !== 0,
-      (error: LibvirtError) => {
-        if (error.code === 'ERR_LIBVIRT_REMOTE') return false;
-        throw error;
+    if (await this.#supports(FEATURE.programKeepalive, { signal })) this.#rpc.startKeepalive(intervalMs, count);
+  }
+
+  /** Whether the daemon has a feature; one that is too old for the question has not. */
+  async #supports(feature: number, limits: CallOptions): Promise<boolean> {
+    try {
+      return (await this.call('connectSupportsFeature', { feature }, limits)).supported !== 0;
+    } catch (error) {
+      if (error instanceof LibvirtError && error.code === 'ERR_LIBVIRT_REMOTE') return false;
+      throw error;
+    }
+  }
+
+  /**
+   * A daemon before 1.2.1 sends each kind once, for all domains. It is asked at the first subscription, and goes on sending when
+   * the last one has ended: that costs less than keeping the order of both kinds of request.
+   */
+  async #subscribeLegacy(subscriber: Subscriber, limits: CallOptions): Promise<Subscription> {
+    const { name } = subscriber;
+    const registrations = this.#legacyRegistrations;
+    let registration = registrations.get(name);
+    if (registration === undefined) {
+      const procedure = PROCEDURES.connectDomainEventRegisterAny;
+      const args = { eventId: EVENT_KINDS[name].id };
+      registration = this.#rpc.call('connectDomainEventRegisterAny', procedure, args, limits, () =>
+        registrations.set(name, Promise.resolve()),
+      );
+      registrations.set(name, registration);
+    }
+    try {
+      await registration;
+    } catch (error) {
+      if (registrations.get(name) === registration) registrations.delete(name);
+      throw error;
+    }
+    this.#legacySubscribers.add(subscriber);
+    return {
+      unsubscribe: async () => {
+        this.#legacySubscribers.delete(subscriber);
       },
-    );
-    if (supported) this.#rpc.startKeepalive(intervalMs, count);
+    };
+  }
+
+  /** Ends a subscription at the daemon; a connection that is gone has ended it already. */
+  async #deregister(callbackId: number): Promise<void> {
+    try {
+      await this.call('connectDomainEventCallbackDeregisterAny', { callbackId });
+    } catch (error) {
+      if (this.isOpen) throw error;
+    }
+  }
+
+  #forgetSubscribers(): void {
+    this.#subscribers.clear();
+    this.#legacySubscribers.clear();
   }
 
   #enqueue(frame: Frame): void {
-    const name = eventNames.get(frame.procedure);
+    const legacyName = legacyEventNames.get(frame.procedure);
+    const name = eventNames.get(frame.procedure) ?? legacyName;
     // Kinds that nobody can subscribe to here are none of ours; libvirt sends some unasked (such as 'connection closed').
     if (name === undefined) return;
     const reader = new XdrReader(frame.payload);
-    const callbackId = reader.int32();
+    const callbackId = legacyName === undefined ? reader.int32() : undefined;
     const payload = EVENT_KINDS[name].payload.decode(reader);
     reader.finish();
-    if (this.#queue.length >= EVENT_QUEUE_LIMIT) this.#lostEvents++;
-    else this.#queue.push({ name, callbackId, payload });
+    const payloadBytes = frame.payload.length;
+    if (this.#queue.length >= EVENT_QUEUE_LIMIT || this.#queuedBytes + payloadBytes > EVENT_QUEUE_LIMIT_BYTES) {
+      this.#lostEvents++;
+    } else {
+      this.#queue.push({ name, callbackId, payload, payloadBytes });
+      this.#queuedBytes += payloadBytes;
+    }
     this.#scheduleDrain();
   }
 
@@ -199,16 +275,29 @@ export class LibvirtClient {
     if (this.#queue.length > 0) this.#scheduleDrain();
     else this.#lostEvents = 0;
     for (const event of batch) {
-      try {
-        this.#listeners.get(event.callbackId)?.listener(event.payload as never);
-      } catch (error) {
-        // The listener's fault is the process's to hear of, but not the next event's to suffer from.
-        queueMicrotask(() => {
-          throw error;
-        });
+      this.#queuedBytes -= event.payloadBytes;
+      for (const { listener } of this.#subscribersOf(event)) {
+        try {
+          listener(event.payload as never);
+        } catch (error) {
+          // The listener's fault is the process's to hear of, but not the next event's to suffer from.
+          queueMicrotask(() => {
+            throw error;
+          });
+        }
       }
     }
     if (lost > 0) this.onEventsLost?.(lost);
+  }
+
+  #subscribersOf({ name, callbackId, payload }: QueuedEvent): readonly Subscriber[] {
+    if (callbackId !== undefined) {
+      const subscriber = this.#subscribers.get(callbackId);
+      return subscriber?.name === name ? [subscriber] : [];
+    }
+    return [...this.#legacySubscribers].filter(
+      (each) => each.name === name && (each.domainUuid === undefined || each.domainUuid === payload.domain.uuid),
+    );
   }
 }
 

@@ -1,4 +1,4 @@
-import { type Int64, type XdrReader, type XdrWriter, xdrError } from './xdr.ts';
+import { argumentError, type Int64, type XdrReader, type XdrWriter } from './xdr.ts';
 
 /** How one type of value is written to and read from the wire. Both directions, so that the simulated daemon shares the tables. */
 export interface Codec<T> {
@@ -33,6 +33,7 @@ export function optional<T>(item: Codec<T>): Codec<T | undefined> {
 export function list<T>(item: Codec<T>, max: number): Codec<readonly T[]> {
   return {
     encode(writer, values) {
+      if (values.length > max) throw argumentError(`a list has ${values.length} items; libvirt takes at most ${max}`);
       writer.uint32(values.length);
       for (const value of values) item.encode(writer, value);
     },
@@ -47,7 +48,15 @@ export function list<T>(item: Codec<T>, max: number): Codec<readonly T[]> {
 
 /** Variable-length bytes of at most `maxBytes`. */
 export function byteString(maxBytes: number): Codec<Uint8Array> {
-  return { encode: (w, v) => w.bytesValue(v), decode: (r) => r.bytesValue(maxBytes) };
+  return {
+    encode(writer, value) {
+      if (value.length > maxBytes) {
+        throw argumentError(`a byte string has ${value.length} bytes; libvirt takes at most ${maxBytes}`);
+      }
+      writer.bytesValue(value);
+    },
+    decode: (reader) => reader.bytesValue(maxBytes),
+  };
 }
 
 /** C's `char name[length]` as rpcgen encodes it: every character takes four bytes; read up to the first NUL. */
@@ -86,13 +95,14 @@ export function struct<T extends object>(members: { readonly [K in keyof T]: Cod
 }
 
 const UUID_BYTES = 16;
+const UUID_HEX = /^[0-9a-f]{32}$/i;
 
 /** A UUID: 16 bytes on the wire, lower-case text with dashes here. */
 export const uuid: Codec<string> = {
   encode(writer, value) {
-    const bytes = Buffer.from(value.replaceAll('-', ''), 'hex');
-    if (bytes.length !== UUID_BYTES) throw xdrError(`'${value}' is not a UUID`);
-    writer.opaque(bytes);
+    const hex = value.replaceAll('-', '');
+    if (!UUID_HEX.test(hex)) throw argumentError(`${JSON.stringify(value)} is not a UUID`);
+    writer.opaque(Buffer.from(hex, 'hex'));
   },
   decode(reader) {
     const start = reader.skip(UUID_BYTES);

@@ -12,10 +12,12 @@ export interface EventKind<Payload> {
   /** The `REMOTE_PROC_DOMAIN_EVENT_*` number of the message with a callback id. */
   readonly procedure: number;
   readonly payload: Codec<Payload>;
+  /** The number of the message without a callback id that daemons before 1.2.1 send; kinds that came later have none. */
+  readonly legacyProcedure?: number;
 }
 
-function kind<P>(id: number, procedure: number, payload: Codec<P>): EventKind<P> {
-  return { id, procedure, payload };
+function kind<P>(id: number, procedure: number, payload: Codec<P>, legacyProcedure?: number): EventKind<P> {
+  return legacyProcedure === undefined ? { id, procedure, payload } : { id, procedure, payload, legacyProcedure };
 }
 
 const domainOnly = struct({ domain: domainRef });
@@ -27,20 +29,21 @@ const deviceAlias = struct({ domain: domainRef, alias: string });
  */
 export const EVENT_KINDS = {
   /** `event`: virDomainEventType; `detail`: the enum that belongs to it. */
-  lifecycle: kind(0, 318, struct({ domain: domainRef, event: int32, detail: int32 })),
-  reboot: kind(1, 319, domainOnly),
+  lifecycle: kind(0, 318, struct({ domain: domainRef, event: int32, detail: int32 }), 107),
+  reboot: kind(1, 319, domainOnly, 169),
   /** `action`: virDomainEventWatchdogAction. */
-  watchdog: kind(3, 321, struct({ domain: domainRef, action: int32 })),
+  watchdog: kind(3, 321, struct({ domain: domainRef, action: int32 }), 171),
   /** `action`: virDomainEventIOErrorAction. */
-  ioError: kind(4, 322, struct({ domain: domainRef, path: string, alias: string, action: int32 })),
+  ioError: kind(4, 322, struct({ domain: domainRef, path: string, alias: string, action: int32 }), 172),
   ioErrorReason: kind(
     6,
     324,
     struct({ domain: domainRef, path: string, alias: string, action: int32, reason: string }),
+    195,
   ),
-  controlError: kind(7, 325, domainOnly),
+  controlError: kind(7, 325, domainOnly, 224),
   /** By source path; `type` and `status`: virDomainBlockJobType, virConnectDomainEventBlockJobStatus. */
-  blockJob: kind(8, 326, struct({ domain: domainRef, path: string, type: int32, status: int32 })),
+  blockJob: kind(8, 326, struct({ domain: domainRef, path: string, type: int32, status: int32 }), 241),
   diskChange: kind(
     9,
     327,
@@ -51,10 +54,11 @@ export const EVENT_KINDS = {
       alias: string,
       reason: int32,
     }),
+    248,
   ),
-  trayChange: kind(10, 328, struct({ domain: domainRef, alias: string, reason: int32 })),
-  balloonChange: kind(13, 331, struct({ domain: domainRef, actualKiB: uint64 })),
-  deviceRemoved: kind(15, 333, deviceAlias),
+  trayChange: kind(10, 328, struct({ domain: domainRef, alias: string, reason: int32 }), 268),
+  balloonChange: kind(13, 331, struct({ domain: domainRef, actualKiB: uint64 }), 276),
+  deviceRemoved: kind(15, 333, deviceAlias, 311),
   /** By disk target. */
   blockJobByTarget: kind(16, 339, struct({ domain: domainRef, target: string, type: int32, status: int32 })),
   tunable: kind(17, 346, struct({ domain: domainRef, params: typedParamsCodec(TUNABLE_PARAMS_MAX) })),

@@ -1,5 +1,5 @@
 import { LibvirtError } from './libvirt-error.ts';
-import { XdrWriter } from './xdr.ts';
+import { argumentError, XdrWriter } from './xdr.ts';
 
 // Facts from libvirt's src/rpc/virnetprotocol.x and virkeepaliveprotocol.x.
 
@@ -43,7 +43,7 @@ export interface Frame extends FrameHeader {
   readonly payload: Buffer;
 }
 
-/** Encodes one message; `writePayload` writes what follows the header. Throws when it would be over libvirt's maximum. */
+/** Encodes one message; `writePayload` writes what follows the header. Throws `ERR_LIBVIRT_ARGUMENT` when it would be over libvirt's maximum. */
 export function encodeFrame(header: FrameHeader, writePayload: (writer: XdrWriter) => void): Buffer {
   const writer = new XdrWriter();
   writer.uint32(0);
@@ -55,9 +55,8 @@ export function encodeFrame(header: FrameHeader, writePayload: (writer: XdrWrite
   writer.uint32(header.status);
   writePayload(writer);
   if (writer.length > MESSAGE_MAX_BYTES + LENGTH_BYTES) {
-    throw new LibvirtError(
-      'ERR_LIBVIRT_PROTOCOL',
-      `a message of ${writer.length} bytes is over libvirt's limit of ${MESSAGE_MAX_BYTES}`,
+    throw argumentError(
+      `a message has ${writer.length} bytes; libvirt takes at most ${MESSAGE_MAX_BYTES + LENGTH_BYTES}`,
     );
   }
   writer.patchUint32(0, writer.length);
@@ -134,14 +133,16 @@ function checkLength(length: number): number {
     throw new LibvirtError(
       'ERR_LIBVIRT_PROTOCOL',
       `a message claims ${length} bytes; libvirt's are ${LENGTH_BYTES + HEADER_BYTES} to ${LENGTH_BYTES + MESSAGE_MAX_BYTES}` +
-        (looksLikeText(length) ? ' (the peer seems to speak another protocol, such as HTTP, SSH or TLS)' : ''),
+        (looksForeign(length) ? ' (the peer seems to speak another protocol, such as HTTP, SSH or TLS)' : ''),
     );
   }
   return length;
 }
 
-/** Whether the four bytes are printable: the greeting of some other protocol. */
-function looksLikeText(length: number): boolean {
+/** Whether the four bytes are printable, the greeting of some other protocol, or begin a record of TLS (20 to 23, then 3.x). */
+function looksForeign(length: number): boolean {
+  const [type, major] = [length >>> 24, (length >>> 16) & 0xff];
+  if (type >= 20 && type <= 23 && major === 3) return true;
   for (const shift of [24, 16, 8, 0]) {
     const byte = (length >>> shift) & 0xff;
     if (byte < 0x20 || byte > 0x7e) return false;

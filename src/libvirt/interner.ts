@@ -1,8 +1,13 @@
+/** No name that libvirt repeats is longer, save by intent. */
+const MAX_KEY_BYTES = 512;
+const MAX_SAME_HASH = 8;
+
 /**
  * Turns recurring byte sequences into values without making the value anew: a statistics reply names the same VMs, disks and paths
  * every time, and building (and collecting) those strings would be a large part of a scrape's cost.
  *
- * Bounded: past `maxEntries` it starts over, so hostile or churning names cost time, never memory.
+ * Bounded, whatever the bytes: past `maxEntries` it starts over, long sequences are not kept, and of those that share a hash only the
+ * last few are. Hostile or churning names cost a value each, never memory, and never a search through all of them.
  */
 export class Interner<T> {
   readonly #maxEntries: number;
@@ -15,18 +20,23 @@ export class Interner<T> {
 
   /** The value for `bytes[start, end)`; `make` is called when these bytes are met for the first time. */
   get(bytes: Uint8Array, start: number, end: number, make: () => T): T {
+    if (end - start > MAX_KEY_BYTES) return make();
     let hash = 0x811c9dc5;
     for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x0100_0193);
     const first = this.#entries.get(hash);
+    let chained = 0;
     for (let entry = first; entry !== undefined; entry = entry.next) {
       if (equals(entry.key, bytes, start, end)) return entry.value;
+      chained++;
     }
     const value = make();
     if (this.#size >= this.#maxEntries) {
       this.#entries = new Map();
       this.#size = 0;
     }
-    this.#entries.set(hash, { key: new Uint8Array(bytes.subarray(start, end)), value, next: this.#entries.get(hash) });
+    const next = chained < MAX_SAME_HASH ? this.#entries.get(hash) : undefined;
+    this.#entries.set(hash, { key: new Uint8Array(bytes.subarray(start, end)), value, next });
+    // Entries that drop off a full chain stay counted: it starts over a little sooner.
     this.#size++;
     return value;
   }

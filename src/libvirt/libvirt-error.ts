@@ -6,6 +6,8 @@
  * - `ERR_LIBVIRT_ABORTED`: the caller's AbortSignal fired; the connection stays usable.
  * - `ERR_LIBVIRT_CLOSED`: the connection was or has been closed, by either side or by a failed keepalive.
  * - `ERR_LIBVIRT_PROTOCOL`: the peer sent bytes that are not libvirt's protocol; the connection is closed.
+ * - `ERR_LIBVIRT_ARGUMENT`: an argument does not fit what libvirt's protocol has for it; nothing was sent.
+ * - `ERR_LIBVIRT_BUSY`: the daemon has not taken what was sent before, and no more is held for it; nothing was sent.
  * - `ERR_LIBVIRT_READ_ONLY`: a call that needs the read-write socket was made on a read-only connection; nothing was sent.
  * - `ERR_LIBVIRT_AUTH`: the daemon wants an authentication that virtlens does not do.
  */
@@ -15,6 +17,8 @@ export type LibvirtErrorCode =
   | 'ERR_LIBVIRT_ABORTED'
   | 'ERR_LIBVIRT_CLOSED'
   | 'ERR_LIBVIRT_PROTOCOL'
+  | 'ERR_LIBVIRT_ARGUMENT'
+  | 'ERR_LIBVIRT_BUSY'
   | 'ERR_LIBVIRT_READ_ONLY'
   | 'ERR_LIBVIRT_AUTH';
 
@@ -68,12 +72,13 @@ export function isRemoteError(error: unknown, ...codes: readonly number[]): bool
 }
 
 /**
- * Whether the daemon said that it does not know the procedure at all: 'no support', or an RPC error for a procedure number beyond
- * its table (what a daemon older than the procedure answers).
+ * Whether the daemon said that it does not know the procedure or the kind of event at all: 'no support', or what a daemon older than
+ * these answers for a number beyond its tables.
  */
 export function isUnsupported(error: unknown): boolean {
   return (
     isRemoteError(error, REMOTE_ERROR.noSupport, REMOTE_ERROR.operationUnsupported, REMOTE_ERROR.argumentUnsupported) ||
-    (isRemoteError(error, REMOTE_ERROR.rpc) && /unknown procedure/i.test((error as LibvirtError).message))
+    (isRemoteError(error, REMOTE_ERROR.rpc) && /unknown procedure/i.test((error as LibvirtError).message)) ||
+    (isRemoteError(error, REMOTE_ERROR.internalError) && /unsupported event ID/i.test((error as LibvirtError).message))
   );
 }

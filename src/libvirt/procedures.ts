@@ -203,6 +203,9 @@ export const PROCEDURES = {
   ),
   connectDomainEventCallbackDeregisterAny: read(317, struct({ callbackId: int32 }), nothing),
 
+  /** By event alone, for daemons before 1.2.1: their messages carry no callback id, and one registration is all they take. */
+  connectDomainEventRegisterAny: read(167, struct({ eventId: int32 }), nothing),
+
   // The one row that a read-only connection is refused; virtlens itself never makes the call.
   domainCreate: write(9, domainArgs, nothing),
 } as const;

@@ -4,6 +4,7 @@ import {
   type Frame,
   FrameDecoder,
   KEEPALIVE,
+  MESSAGE_MAX_BYTES,
   MESSAGE_STATUS,
   MESSAGE_TYPE,
   PROGRAM,
@@ -44,10 +45,18 @@ interface PendingCall {
   readonly startedMs: number;
   readonly resolve: (result: never) => void;
   readonly reject: (error: LibvirtError) => void;
+  readonly onLateResult: ((result: never) => void) | undefined;
   readonly release: () => void;
 }
 
 const SERIAL_LIMIT = 0xffff_ffff;
+/** setTimeout fires at once for a longer time. */
+const TIMER_LIMIT_MS = 2 ** 31 - 1;
+/** A daemon that reads nothing, or answers nothing, is not sent more than this. */
+const UNSENT_LIMIT_BYTES = 2 * MESSAGE_MAX_BYTES;
+const OUTSTANDING_LIMIT = 65_536;
+/** What a peer may have waiting of answers to its pings: one that sends pings and reads nothing must not fill the memory. */
+const UNSENT_PONGS_LIMIT_BYTES = 64 * 1024;
 
 /**
  * One connection's messages: pipelined calls told apart by serial, keepalive, and the errors of both. It knows frames and codecs,
@@ -58,8 +67,8 @@ export class RpcConnection {
   readonly #options: RpcConnectionOptions;
   readonly #decoder = new FrameDecoder();
   readonly #pending = new Map<number, PendingCall>();
-  /** Calls that nobody waits for any more but that the daemon still works on: serial to procedure number. */
-  readonly #abandoned = new Map<number, number>();
+  /** Calls that nobody waits for any more but that the daemon still works on. */
+  readonly #abandoned = new Map<number, PendingCall>();
   #serial = 0;
   #closed = false;
   #closing = false;
@@ -71,15 +80,16 @@ export class RpcConnection {
     this.#stream = stream;
     this.#options = options;
     stream.on('data', (chunk: Buffer) => this.#receive(chunk));
-    stream.on('error', (cause) => this.#fail(closedError(options.description, cause.message, cause)));
+    stream.on('error', (cause) => this.#finish(closedError(options.description, cause.message, cause)));
     const ended = () => {
       const where = this.#decoder.atBoundary ? '' : ' in the middle of a message';
-      this.#finish(
-        this.#closing ? undefined : closedError(options.description, `the other side closed the connection${where}`),
-      );
+      this.#finish(closedError(options.description, `the other side closed the connection${where}`));
     };
     stream.on('end', ended);
     stream.on('close', ended);
+    // A stream that was lost before it came here has said so to nobody.
+    if (stream.errored) this.#finish(closedError(options.description, stream.errored.message, stream.errored));
+    else if (stream.destroyed || stream.readableEnded) ended();
   }
 
   get isOpen(): boolean {
@@ -96,15 +106,28 @@ export class RpcConnection {
     return this.#abandoned.size;
   }
 
-  /** Sends one call; rejects with a LibvirtError, never with anything else. */
-  call<A, R>(name: string, procedure: Procedure<A, R>, args: A, options: CallOptions = {}): Promise<R> {
+  /**
+   * Sends one call; rejects with a LibvirtError, never with anything else. `onLateResult` is called with a result that comes after
+   * the caller has stopped waiting for it.
+   */
+  call<A, R>(
+    name: string,
+    procedure: Procedure<A, R>,
+    args: A,
+    options: CallOptions = {},
+    onLateResult?: (result: R) => void,
+  ): Promise<R> {
+    const { description } = this.#options;
     const { signal, timeoutMs = this.#options.defaultTimeoutMs } = options;
     return new Promise<R>((resolve, reject) => {
       if (this.#closed || this.#closing) {
-        const error = this.#closeError ?? closedError(this.#options.description, 'it was closed by this side');
+        const error = this.#closeError ?? closedError(description, 'it was closed by this side');
         return reject(new LibvirtError(error.code, error.message, { cause: error }));
       }
-      if (signal?.aborted) return reject(abortedError(name, signal));
+      if (signal?.aborted) return reject(abortedError(name, description, signal));
+      if (this.#stream.writableLength > UNSENT_LIMIT_BYTES || this.outstandingCalls >= OUTSTANDING_LIMIT) {
+        return reject(busyError(name, description, this.outstandingCalls));
+      }
       const serial = this.#nextSerial();
       let frame: Buffer;
       try {
@@ -120,20 +143,21 @@ export class RpcConnection {
           (writer) => procedure.args.encode(writer, args),
         );
       } catch (error) {
-        return reject(asProtocolError(error));
+        return reject(unsendableError(name, error));
       }
       const abandon = (outcome: CallOutcome, error: LibvirtError) => {
         const call = this.#pending.get(serial);
         if (call === undefined) return;
         this.#pending.delete(serial);
-        this.#abandoned.set(serial, procedure.number);
+        this.#abandoned.set(serial, call);
         this.#settle(call, outcome);
         reject(error);
       };
-      const timer = Number.isFinite(timeoutMs)
-        ? setTimeout(() => abandon('timeout', timeoutError(name, timeoutMs)), Math.max(0, timeoutMs))
-        : undefined;
-      const onAbort = () => abandon('aborted', abortedError(name, signal!));
+      const timer =
+        timeoutMs <= TIMER_LIMIT_MS
+          ? setTimeout(() => abandon('timeout', timeoutError(name, description, timeoutMs)), Math.max(0, timeoutMs))
+          : undefined;
+      const onAbort = () => abandon('aborted', abortedError(name, description, signal!));
       signal?.addEventListener('abort', onAbort, { once: true });
       this.#pending.set(serial, {
         name,
@@ -141,6 +165,7 @@ export class RpcConnection {
         startedMs: performance.now(),
         resolve: resolve as (result: never) => void,
         reject,
+        onLateResult: onLateResult as ((result: never) => void) | undefined,
         release: () => {
           clearTimeout(timer);
           signal?.removeEventListener('abort', onAbort);
@@ -157,35 +182,35 @@ export class RpcConnection {
   startKeepalive(intervalMs: number, count: number): void {
     let unanswered = 0;
     this.#keepaliveTimer = setInterval(() => {
-      if (this.#heardSinceTick) unanswered = 0;
-      this.#heardSinceTick = false;
-      if (unanswered >= count) {
+      if (this.#heardSinceTick) {
+        this.#heardSinceTick = false;
+        unanswered = 0;
+      } else if (unanswered < count) {
+        unanswered++;
+        this.#sendKeepalive(KEEPALIVE.ping);
+      } else {
         const silentMs = intervalMs * (count + 1);
-        return this.#fail(
-          closedError(this.#options.description, `the daemon has not answered for ${silentMs / 1000} s`),
-        );
+        this.#finish(closedError(this.#options.description, `the daemon has not answered for ${silentMs / 1000} s`));
       }
-      unanswered++;
-      this.#sendKeepalive(KEEPALIVE.ping);
     }, intervalMs);
     this.#keepaliveTimer.unref();
   }
 
   /**
-   * Waits for the other side to close, as it does after the close procedure, at most `graceMs`; then the stream is destroyed. What
-   * is pending is rejected.
+   * Makes one last call and waits for the other side to close, as it does after the close procedure: both together within
+   * `graceMs`. Then the stream is destroyed. No other call is taken from now on; what is pending is rejected at the end.
    */
-  async end(graceMs: number): Promise<void> {
-    if (this.#closed) return;
+  async end<A, R>(name: string, procedure: Procedure<A, R>, args: A, graceMs: number): Promise<void> {
+    if (this.#closed || this.#closing) return;
+    const over = Promise.withResolvers<void>();
+    const timer = setTimeout(over.resolve, graceMs);
+    const goodbye = this.call(name, procedure, args, { timeoutMs: Number.POSITIVE_INFINITY });
+    // A daemon that refuses the call does not close either.
+    goodbye.catch(over.resolve);
     this.#closing = true;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, graceMs);
-      this.#stream.once('close', resolve);
-      this.#stream.once('end', () => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
+    this.#stream.once('end', over.resolve).once('close', over.resolve);
+    await over.promise;
+    clearTimeout(timer);
     this.#finish(undefined);
   }
 
@@ -203,13 +228,19 @@ export class RpcConnection {
         if (!this.#closed) this.#dispatch(frame);
       });
     } catch (error) {
-      this.#fail(asProtocolError(error, this.#options.description));
+      this.#finish(protocolError(error, this.#options.description));
     }
   }
 
   #dispatch(frame: Frame): void {
-    if (frame.program === PROGRAM.keepalive) {
-      if (frame.procedure === KEEPALIVE.ping) this.#sendKeepalive(KEEPALIVE.pong);
+    if (
+      frame.program === PROGRAM.keepalive &&
+      frame.version === PROGRAM_VERSION &&
+      frame.type === MESSAGE_TYPE.message
+    ) {
+      if (frame.procedure === KEEPALIVE.ping && this.#stream.writableLength < UNSENT_PONGS_LIMIT_BYTES) {
+        this.#sendKeepalive(KEEPALIVE.pong);
+      }
       return;
     }
     if (frame.program !== PROGRAM.remote || frame.version !== PROGRAM_VERSION) {
@@ -224,8 +255,9 @@ export class RpcConnection {
   }
 
   #reply(frame: Frame): void {
-    const call = this.#pending.get(frame.serial);
-    const expected = call?.procedure.number ?? this.#abandoned.get(frame.serial);
+    const pending = this.#pending.get(frame.serial);
+    const call = pending ?? this.#abandoned.get(frame.serial);
+    const expected = call?.procedure.number;
     if (expected !== frame.procedure) {
       throw new LibvirtError(
         'ERR_LIBVIRT_PROTOCOL',
@@ -234,10 +266,20 @@ export class RpcConnection {
           : `the reply to serial ${frame.serial} is of procedure ${frame.procedure}, but ${expected} was called`,
       );
     }
-    if (call === undefined) {
-      this.#abandoned.delete(frame.serial);
-      return;
+    if (frame.status === MESSAGE_STATUS.continue) {
+      throw new LibvirtError('ERR_LIBVIRT_PROTOCOL', `the reply to serial ${frame.serial} has the status of a stream`);
     }
+    if (pending === undefined) this.#lateReply(frame, call!);
+    else this.#answer(frame, pending);
+  }
+
+  #lateReply(frame: Frame, call: PendingCall): void {
+    this.#abandoned.delete(frame.serial);
+    if (call.onLateResult === undefined || frame.status !== MESSAGE_STATUS.ok) return;
+    call.onLateResult(call.procedure.result.decode(new XdrReader(frame.payload)) as never);
+  }
+
+  #answer(frame: Frame, call: PendingCall): void {
     const reader = new XdrReader(frame.payload);
     if (frame.status === MESSAGE_STATUS.error) {
       const error = decodeRemoteError(reader, call.name);
@@ -256,11 +298,18 @@ export class RpcConnection {
 
   #settle(call: PendingCall, outcome: CallOutcome): void {
     call.release();
-    this.#options.onCall?.(call.name, performance.now() - call.startedMs, outcome);
+    try {
+      this.#options.onCall?.(call.name, performance.now() - call.startedMs, outcome);
+    } catch (error) {
+      // The observer's fault is the process's to hear of, not the connection's to break on.
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
   }
 
   #sendKeepalive(procedure: number): void {
-    if (this.#closed || this.#stream.writableEnded) return;
+    if (this.#closed || !this.#stream.writable) return;
     const header = { program: PROGRAM.keepalive, version: PROGRAM_VERSION, procedure, serial: 0 };
     this.#stream.write(encodeFrame({ ...header, type: MESSAGE_TYPE.message, status: MESSAGE_STATUS.ok }, () => {}));
   }
@@ -272,23 +321,22 @@ export class RpcConnection {
     return this.#serial;
   }
 
-  #fail(error: LibvirtError): void {
-    this.#finish(error);
-  }
-
-  #finish(error: LibvirtError | undefined): void {
+  /** Ends the connection once and for all. What happens to it while this side is closing it is no error. */
+  #finish(cause: LibvirtError | undefined): void {
     if (this.#closed) return;
     this.#closed = true;
+    const error = this.#closing ? undefined : cause;
     this.#closeError = error;
     clearInterval(this.#keepaliveTimer);
     this.#stream.destroy();
     const reason = error ?? closedError(this.#options.description, 'it was closed by this side');
-    for (const call of this.#pending.values()) {
+    const calls = [...this.#pending.values()];
+    this.#pending.clear();
+    this.#abandoned.clear();
+    for (const call of calls) {
       this.#settle(call, 'closed');
       call.reject(reason);
     }
-    this.#pending.clear();
-    this.#abandoned.clear();
     this.#options.onClose(error);
   }
 }
@@ -307,19 +355,32 @@ function closedError(description: string, why: string, cause?: unknown): Libvirt
   return new LibvirtError('ERR_LIBVIRT_CLOSED', `the connection to ${description} is gone: ${why}`, { cause });
 }
 
-function timeoutError(name: string, timeoutMs: number): LibvirtError {
-  return new LibvirtError('ERR_LIBVIRT_TIMEOUT', `libvirt did not answer ${name} within ${Math.round(timeoutMs)} ms`);
+function timeoutError(name: string, description: string, timeoutMs: number): LibvirtError {
+  const message = `${description} did not answer ${name} within ${Math.round(timeoutMs)} ms`;
+  return new LibvirtError('ERR_LIBVIRT_TIMEOUT', message);
 }
 
-function abortedError(name: string, signal: AbortSignal): LibvirtError {
-  return new LibvirtError('ERR_LIBVIRT_ABORTED', `the call ${name} was given up by its caller`, {
-    cause: signal.reason,
-  });
+function abortedError(name: string, description: string, signal: AbortSignal): LibvirtError {
+  const message = `the call ${name} to ${description} was given up by its caller`;
+  return new LibvirtError('ERR_LIBVIRT_ABORTED', message, { cause: signal.reason });
 }
 
-/** A decoder's own error with the peer's name before it; anything else that a codec threw, as a protocol error. */
-function asProtocolError(error: unknown, description?: string): LibvirtError {
-  const message = error instanceof Error ? error.message : String(error);
-  const prefix = description === undefined ? '' : `${description} does not speak libvirt's protocol: `;
-  return new LibvirtError('ERR_LIBVIRT_PROTOCOL', prefix + message, { cause: error });
+function busyError(name: string, description: string, outstanding: number): LibvirtError {
+  const message = `${description} takes no more: ${outstanding} calls are unanswered, and ${name} was not sent`;
+  return new LibvirtError('ERR_LIBVIRT_BUSY', message);
+}
+
+/** Whatever encoding ended in: arguments of another shape than the codec's are a TypeError, for one. */
+function unsendableError(name: string, error: unknown): LibvirtError {
+  return new LibvirtError('ERR_LIBVIRT_ARGUMENT', `${name} was not sent: ${messageOf(error)}`, { cause: error });
+}
+
+/** A decoder's error with the peer's name before it. */
+function protocolError(error: unknown, description: string): LibvirtError {
+  const message = `${description} does not speak libvirt's protocol: ${messageOf(error)}`;
+  return new LibvirtError('ERR_LIBVIRT_PROTOCOL', message, { cause: error });
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -55,11 +55,18 @@ interface Step {
   layout: ParamLayout | undefined;
 }
 
+/** VIR_TYPED_PARAM_FIELD_LENGTH less the final NUL. */
+const FIELD_MAX_BYTES = 79;
+
+// What hostile or churning names may make the tree keep, and how many names are compared to find the next one.
 const MAX_STEPS = 50_000;
+const MAX_LAYOUT_FIELDS = 500_000;
+const MAX_CHILDREN = 64;
 const EMPTY_LAYOUT: ParamLayout = { fields: [], types: [] };
 
 let root = makeStep(new Uint8Array(), '', PARAM_TYPE.int, undefined);
 let steps = 0;
+let layoutFields = 0;
 const strings = new Interner<string>();
 
 function makeStep(key: Uint8Array, field: string, type: ParamType, parent: Step | undefined): Step {
@@ -97,9 +104,10 @@ function decodeParams(reader: XdrReader, count: number): TypedParams {
   // A hostile count must not allocate: each parameter takes at least 12 bytes.
   if (count * 12 > reader.remaining)
     throw xdrError(`${count} typed parameters do not fit in ${reader.remaining} bytes`);
-  if (steps > MAX_STEPS) {
+  if (steps > MAX_STEPS || layoutFields > MAX_LAYOUT_FIELDS) {
     root = makeStep(new Uint8Array(), '', PARAM_TYPE.int, undefined);
     steps = 0;
+    layoutFields = 0;
   }
   const values: ParamValue[] = new Array(count);
   let step = root;
@@ -107,7 +115,10 @@ function decodeParams(reader: XdrReader, count: number): TypedParams {
     step = nextStep(reader, step);
     values[i] = decodeValue(reader, step.type);
   }
-  step.layout ??= makeLayout(step, count);
+  if (step.layout === undefined) {
+    step.layout = makeLayout(step, count);
+    layoutFields += count;
+  }
   return { layout: step.layout, values };
 }
 
@@ -127,12 +138,13 @@ function nextStep(reader: XdrReader, from: Step): Step {
       return child;
     }
   }
-  const field = reader.string();
+  const field = reader.string(FIELD_MAX_BYTES);
   const type = reader.uint32();
   if (type < PARAM_TYPE.int || type > PARAM_TYPE.string) {
     throw xdrError(`typed parameter '${field}' has the unknown type ${type}`);
   }
   const step = makeStep(new Uint8Array(bytes.subarray(start, reader.offset)), field, type as ParamType, from);
+  if (children.length >= MAX_CHILDREN) children.pop();
   children.unshift(step);
   steps++;
   return step;

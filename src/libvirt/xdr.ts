@@ -8,9 +8,18 @@ export const STRING_MAX_BYTES = 4 * 1024 * 1024;
 
 const HIGH_WORD_EXACT = 0x20_0000; // 2^53 / 2^32
 
+const UINT64_MAX = 2n ** 64n - 1n;
+const INT64_MIN = -(2n ** 63n);
+const INT64_MAX = 2n ** 63n - 1n;
+
 /** What malformed XDR ends in. The message says what was wrong and where. */
 export function xdrError(message: string): LibvirtError {
   return new LibvirtError('ERR_LIBVIRT_PROTOCOL', message);
+}
+
+/** What a value ends in that the wire has no room for: better than the number or name that would arrive in its place. */
+export function argumentError(message: string): LibvirtError {
+  return new LibvirtError('ERR_LIBVIRT_ARGUMENT', message);
 }
 
 /**
@@ -71,8 +80,9 @@ export class XdrReader {
   int64(): Int64 {
     const start = this.skip(8);
     const high = this.view.getInt32(start);
-    if (high < HIGH_WORD_EXACT && high > -HIGH_WORD_EXACT) {
-      return high * 0x1_0000_0000 + this.view.getUint32(start + 4);
+    if (high < HIGH_WORD_EXACT && high >= -HIGH_WORD_EXACT) {
+      const value = high * 0x1_0000_0000 + this.view.getUint32(start + 4);
+      if (value >= Number.MIN_SAFE_INTEGER) return value;
     }
     return this.view.getBigInt64(start);
   }
@@ -85,11 +95,11 @@ export class XdrReader {
   length(max: number, what: string): number {
     const count = this.uint32();
     if (count > max)
-      throw xdrError(`a ${what} at byte ${this.offset - 4} claims ${count} elements; the limit is ${max}`);
+      throw xdrError(`a ${what} at byte ${this.offset - 4} claims a length of ${count}; the limit is ${max}`);
     return count;
   }
 
-  /** Moves past variable-length bytes and their padding; answers their length. `offset - paddedLength` is their start. */
+  /** Text of at most `maxBytes`; what is not UTF-8 becomes U+FFFD. */
   string(maxBytes: number = STRING_MAX_BYTES): string {
     const length = this.length(maxBytes, 'string');
     const start = this.skip((length + 3) & ~3);
@@ -115,7 +125,9 @@ export class XdrReader {
   }
 }
 
-/** Writes XDR into a buffer that grows. */
+/**
+ * Writes XDR into a buffer that grows. A value that its type cannot hold throws a LibvirtError with code `ERR_LIBVIRT_ARGUMENT`.
+ */
 export class XdrWriter {
   #bytes: Buffer;
   #view: DataView;
@@ -136,12 +148,13 @@ export class XdrWriter {
   }
 
   uint32(value: number): void {
-    // The view is another one after a reservation that had to grow the buffer: the order matters.
+    if (value >>> 0 !== value) throw argumentError(`${value} is not an unsigned 32-bit number`);
     const start = this.#reserve(4);
     this.#view.setUint32(start, value);
   }
 
   int32(value: number): void {
+    if ((value | 0) !== value) throw argumentError(`${value} is not a 32-bit number`);
     const start = this.#reserve(4);
     this.#view.setInt32(start, value);
   }
@@ -151,13 +164,17 @@ export class XdrWriter {
   }
 
   uint64(value: Int64): void {
+    const whole = toBigInt(value);
+    if (whole < 0n || whole > UINT64_MAX) throw argumentError(`${value} is not an unsigned 64-bit number`);
     const start = this.#reserve(8);
-    this.#view.setBigUint64(start, BigInt(value));
+    this.#view.setBigUint64(start, whole);
   }
 
   int64(value: Int64): void {
+    const whole = toBigInt(value);
+    if (whole < INT64_MIN || whole > INT64_MAX) throw argumentError(`${value} is not a 64-bit number`);
     const start = this.#reserve(8);
-    this.#view.setBigInt64(start, BigInt(value));
+    this.#view.setBigInt64(start, whole);
   }
 
   float64(value: number): void {
@@ -165,15 +182,21 @@ export class XdrWriter {
     this.#view.setFloat64(start, value);
   }
 
+  /** Text without NUL: libvirt is written in C, and would take what stands before a NUL for the whole. */
   string(value: string): void {
+    if (value.includes('\0')) throw argumentError(`text holds a NUL: ${JSON.stringify(value.slice(0, 80))}`);
     const length = Buffer.byteLength(value);
+    if (length > STRING_MAX_BYTES) {
+      throw argumentError(`text has ${length} bytes; libvirt takes at most ${STRING_MAX_BYTES}`);
+    }
     const start = this.#reservePadded(length);
     this.#bytes.write(value, start, length, 'utf8');
   }
 
   /** Variable-length opaque bytes. */
   bytesValue(value: Uint8Array): void {
-    this.#bytes.set(value, this.#reservePadded(value.length));
+    const start = this.#reservePadded(value.length);
+    this.#bytes.set(value, start);
   }
 
   /** Fixed-length opaque bytes, padded to four. */
@@ -197,6 +220,7 @@ export class XdrWriter {
     return start;
   }
 
+  /** Makes room. `#bytes` and `#view` may be other ones afterwards: reserve first, then name them. */
   #reserve(count: number): number {
     const start = this.#length;
     const needed = start + count;
@@ -209,4 +233,11 @@ export class XdrWriter {
     this.#length = needed;
     return start;
   }
+}
+
+function toBigInt(value: Int64): bigint {
+  if (typeof value === 'number' && !Number.isInteger(value)) {
+    throw argumentError(`${value} is not a whole number`);
+  }
+  return BigInt(value);
 }
