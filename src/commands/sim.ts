@@ -71,6 +71,9 @@ const FLAGS = defineFlags(
 );
 type Flags = FlagValues<typeof FLAG_TABLE>;
 
+/** libvirtd.conf's keepalive_interval and keepalive_count. */
+const LIBVIRTD_KEEPALIVE = { intervalMs: 5_000, count: 5 };
+
 /**
  * `virtlens sim`. Serves until SIGTERM or SIGINT, then removes its socket file. Settles with the exit code: 0, or 1 when a flag, the
  * scenario or the address cannot be used.
@@ -93,7 +96,11 @@ export async function runSim(argv: readonly string[], process: SimProcess): Prom
     complain(error.message);
     return 1;
   }
-  const simulator = createSimulator({ ...options, onScriptProblem: (problem) => complain(`script: ${problem}`) });
+  const simulator = createSimulator({
+    keepalive: LIBVIRTD_KEEPALIVE,
+    ...options,
+    onScriptProblem: (problem) => complain(`script: ${problem}`),
+  });
   let listening: Listening;
   try {
     listening = await simulator.listen(target);

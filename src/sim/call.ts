@@ -1,6 +1,6 @@
 import type { XdrWriter } from '../libvirt/xdr.ts';
 import type { CallCounters } from './call-counters.ts';
-import { jobTimeout, operationFailed, operationInvalid } from './daemon-error.ts';
+import { jobTimeout, operationFailed, operationInvalid, rpcError } from './daemon-error.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import type { SimArgs, SimProcedureName, SimResult } from './procedures.ts';
 import type { VirtualMachine } from './virtual-machine.ts';
@@ -12,6 +12,8 @@ export interface Session {
   readonly uri: string;
   /** Opens the hypervisor for the client. */
   open(uri: string | undefined, readOnly: boolean): void;
+  /** Begins to ping the client, if the daemon does that at all. */
+  startKeepalive(): void;
   /** Subscribes the client to events; answers the callback id that its messages carry. */
   subscribe(eventId: number, domainUuid: string | undefined, legacy: boolean): number;
   /** False when there is no such subscription. */
@@ -42,6 +44,14 @@ type Handled<T> = T | EncodedResult | Promise<T | EncodedResult>;
 export type Handlers = {
   readonly [N in SimProcedureName]?: (args: SimArgs<N>, context: CallContext) => Handled<SimResult<N>>;
 };
+
+/** REMOTE_DOMAIN_LIST_MAX: the most VMs that one reply may name. */
+const DOMAIN_LIST_MAX = 16_384;
+
+/** Refuses to name more VMs than the protocol allows, as libvirtd does. */
+export function checkDomainCount(count: number): void {
+  if (count > DOMAIN_LIST_MAX) throw rpcError(`Too many domains '${count}' for limit '${DOMAIN_LIST_MAX}'`);
+}
 
 /** VIR_JOB_WAIT_TIME: how long libvirt lets a call wait for a domain's job. */
 export const JOB_WAIT_MS = 30_000;

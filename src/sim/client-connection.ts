@@ -31,6 +31,7 @@ import { domainCalls } from './domain-calls.ts';
 import type { Fault, FaultList } from './faults.ts';
 import { authenticationFailed, hostCalls } from './host-calls.ts';
 import type { Hypervisor } from './hypervisor.ts';
+import { Keepalive, type KeepaliveOptions } from './keepalive.ts';
 import { LEGACY_EVENT_PROCEDURE } from './legacy-events.ts';
 import { poolCalls } from './pool-calls.ts';
 import {
@@ -55,6 +56,14 @@ const WITHOUT_OPEN: ReadonlySet<SimProcedureName> = new Set<SimProcedureName>([
 
 const AUTH_PROCEDURES = { first: 67, last: 70 } as const;
 const EVENT_SERIAL = 1;
+const PING: FrameHeader = {
+  program: PROGRAM.keepalive,
+  version: PROGRAM_VERSION,
+  procedure: KEEPALIVE.ping,
+  type: MESSAGE_TYPE.message,
+  serial: 0,
+  status: MESSAGE_STATUS.ok,
+};
 const DEFAULT_URI = 'qemu:///system';
 
 /** What all connections of one simulated daemon share. */
@@ -66,6 +75,7 @@ export interface DaemonParts {
   readonly authTypes: readonly number[];
   readonly maxRequestsPerClient: number;
   readonly lastProcedure: number;
+  readonly keepalive: KeepaliveOptions | undefined;
   /** Replies are held back until there are this many, and then sent last first; 1 sends each at once. */
   reorder: number;
 }
@@ -92,6 +102,7 @@ export class ClientConnection implements Session {
   #subscriptions: Subscription[] = [];
   #nextCallbackId = 0;
   #stopListening: (() => void) | undefined;
+  #keepalive: Keepalive | undefined;
   #closed = false;
   #pumping = false;
 
@@ -105,6 +116,7 @@ export class ClientConnection implements Session {
     stream.on('close', () => {
       this.#closed = true;
       this.#stopListening?.();
+      this.#keepalive?.stop();
       options.onClose();
     });
   }
@@ -124,6 +136,17 @@ export class ClientConnection implements Session {
     this.#opened = true;
     this.#readOnly = readOnly || this.#forcedReadOnly;
     if (uri !== undefined && uri !== '') this.#uri = uri;
+  }
+
+  startKeepalive(): void {
+    const { keepalive, hypervisor } = this.#daemon;
+    if (keepalive === undefined || this.#keepalive !== undefined) return;
+    this.#keepalive = new Keepalive(
+      hypervisor.clock,
+      keepalive,
+      () => this.#send(encodeFrame(PING, () => {})),
+      () => this.destroy(),
+    );
   }
 
   subscribe(eventId: number, domainUuid: string | undefined, legacy: boolean): number {
@@ -160,6 +183,7 @@ export class ClientConnection implements Session {
   // --- bytes in ---
 
   #receive(chunk: Buffer): void {
+    this.#keepalive?.heard();
     try {
       this.#decoder.push(chunk, (frame) => this.#unread.push(frame));
     } catch {

@@ -1,6 +1,6 @@
 import { XML_FLAG } from '../libvirt/procedures.ts';
 import type { DomainRef } from '../libvirt/types.ts';
-import { type CallContext, type Handlers, withMonitor } from './call.ts';
+import { type CallContext, checkDomainCount, type Handlers, withMonitor } from './call.ts';
 import { DaemonError, ERROR_DOMAIN, invalidArgument, operationInvalid, xmlError } from './daemon-error.ts';
 import { filterDomains } from './domain-filter.ts';
 import { formatDomainXml } from './domain-xml.ts';
@@ -45,6 +45,7 @@ function defineXml(xml: string, { hypervisor }: CallContext, transient: boolean)
 export const domainCalls = {
   connectListAllDomains({ needResults, flags }, { hypervisor }) {
     const vms = filterDomains([...hypervisor.vms.values()], flags);
+    if (needResults !== 0) checkDomainCount(vms.length);
     return { domains: needResults === 0 ? [] : vms.map((vm) => vm.ref), count: vms.length };
   },
   connectNumOfDomains: (_, { hypervisor }) => ({ count: filterDomains([...hypervisor.vms.values()], 1).length }),

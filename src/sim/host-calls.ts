@@ -24,11 +24,14 @@ export const hostCalls = {
   connectRegisterCloseCallback: () => undefined,
   connectUnregisterCloseCallback: () => undefined,
 
-  connectSupportsFeature({ feature }, { hypervisor }) {
+  connectSupportsFeature({ feature }, { hypervisor, session }) {
     const version = libvirtVersionNumber(hypervisor.host.libvirtVersion);
     switch (feature) {
       case FEATURE.programKeepalive:
-        return { supported: version >= KEEPALIVE_SINCE ? 1 : 0 };
+        if (version < KEEPALIVE_SINCE) return { supported: 0 };
+        // A client that asks is one that answers pings.
+        session.startKeepalive();
+        return { supported: 1 };
       case FEATURE.remoteEventCallback:
       case REMOTE_CLOSE_CALLBACK:
         return { supported: version >= CALLBACK_EVENTS_SINCE ? 1 : 0 };

@@ -579,3 +579,44 @@ test('a client that says goodbye is closed by the daemon', async () => {
   assert.equal(simulator.connections, 0);
   await simulator.close();
 });
+
+test('a client that does not answer pings is given up', async () => {
+  await withClient({ keepalive: { intervalMs: 5_000, count: 2 } }, async (client, simulator, clock) => {
+    for (let ping = 0; ping < 10; ping++) {
+      clock.advance(5_000);
+      await settle();
+    }
+    assert.equal(client.isOpen, true);
+    // Nothing of the client's is read any more: its pongs do not arrive.
+    const deaf = simulator.connect();
+    const other = await LibvirtClient.open(deaf, { description: 'the simulator', remoteName: 'test:///default' });
+    deaf.pause();
+    for (let ping = 0; ping < 3; ping++) clock.advance(5_000);
+    assert.equal((await other.closed)!.code, 'ERR_LIBVIRT_CLOSED');
+  });
+});
+
+test("more VMs than a reply may name are refused in libvirtd's words", async () => {
+  await withClient({ fleets: [{ count: 16_385 }] }, async (client) => {
+    const list = client.call('connectListAllDomains', { needResults: 1, flags: 0 });
+    await assert.rejects(list, /Too many domains '16385' for limit '16384'/);
+    const { count } = await client.call('connectListAllDomains', { needResults: 0, flags: 0 });
+    assert.equal(count, 16_385);
+  });
+});
+
+test("a reply over the greatest message is refused in libvirtd's words", async () => {
+  const stats = Array.from({ length: 4 }, (_, index) => ({
+    field: `block.${index}.path`,
+    type: PARAM_TYPE.string,
+    value: 'x'.repeat(3 * 1024 * 1024),
+    ratePerSecond: 0,
+  }));
+  const vms = ['a', 'b', 'c'].map((name) => ({ name, stats }));
+  await withClient({ vms }, async (client) => {
+    await assert.rejects(statsByName(client), /Unable to encode message payload/);
+    const { domain } = await client.call('domainLookupByName', { name: 'a' });
+    const { records } = await client.call('connectGetAllDomainStats', { ...ALL, domains: [domain] });
+    assert.equal(records[0]!.params.values.length, 6);
+  });
+});

@@ -4,6 +4,7 @@ import { ClientConnection, type DaemonParts } from './client-connection.ts';
 import { type Fault, FaultList } from './faults.ts';
 import type { FleetOptions } from './fleet.ts';
 import { type HostDescription, Hypervisor, type PoolDescription } from './hypervisor.ts';
+import type { KeepaliveOptions } from './keepalive.ts';
 import { type Listening, type ListenTarget, listen } from './listening.ts';
 import { lastProcedureOf } from './procedures.ts';
 import { MACHINE_CLOCK, type SimClock } from './sim-clock.ts';
@@ -23,6 +24,8 @@ export interface SimulatorOptions {
   readonly authTypes?: readonly number[];
   /** Connections beyond this many are closed at once; libvirtd's own default is 5000. */
   readonly connectionLimit?: number;
+  /** Pings clients that can be pinged, as libvirtd does (every 5 s, 5 unanswered ones); no pings by default. */
+  readonly keepalive?: KeepaliveOptions;
   readonly faults?: readonly Fault[];
   /** What happens by itself, from the moment the simulator is made. */
   readonly script?: readonly ScriptStep[];
@@ -122,6 +125,7 @@ class SimulatedDaemon implements Simulator {
       authTypes: options.authTypes ?? [],
       maxRequestsPerClient: MAX_CLIENT_REQUESTS,
       lastProcedure: lastProcedureOf(hypervisor.host.libvirtVersion),
+      keepalive: options.keepalive,
       reorder: 1,
     };
   }

@@ -1,6 +1,13 @@
 import { STATS_FLAG } from '../libvirt/procedures.ts';
 import { XdrWriter } from '../libvirt/xdr.ts';
-import { type CallContext, EncodedResult, type Handlers, JOB_WAIT_MS, jobHolderName } from './call.ts';
+import {
+  type CallContext,
+  checkDomainCount,
+  EncodedResult,
+  type Handlers,
+  JOB_WAIT_MS,
+  jobHolderName,
+} from './call.ts';
 import { argumentUnsupported } from './daemon-error.ts';
 import { filterDomains } from './domain-filter.ts';
 import { ALL_GROUPS, MONITOR_GROUPS } from './statistics.ts';
@@ -20,6 +27,7 @@ export const statsCalls = {
     const groups = (stats === 0 ? ALL_GROUPS : stats) & ALL_GROUPS;
     const candidates = domains.length === 0 ? [...context.hypervisor.vms.values()] : present(domains, context);
     const vms = filterDomains(candidates, flags & LIST_FILTER_BITS);
+    checkDomainCount(vms.length);
     const call = new BulkCall(vms, groups, flags, context);
     return call.run();
   },

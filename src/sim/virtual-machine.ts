@@ -137,7 +137,7 @@ export class VirtualMachine {
       // A call that waits for the monitor of a process that is gone is answered with its end.
       if (!this.active) this.#wakeWaiters();
     }
-    if (state === 'running') this.#runningSinceMs = this.#clock.monotonicMs();
+    if (state === 'running' && !this.#hung) this.#runningSinceMs = this.#clock.monotonicMs();
   }
 
   #stopCounting(): void {
@@ -220,8 +220,12 @@ export class VirtualMachine {
 
   /** Every statistic that the VM has in its present state. */
   get stats(): readonly Stat[] {
-    this.#stats ??= applyOverrides(listStats(this), this.#overridesNow());
+    this.#stats ??= this.#listStats();
     return this.#stats;
+  }
+
+  #listStats(): readonly Stat[] {
+    return this.#stats ?? applyOverrides(listStats(this), this.#overridesNow());
   }
 
   #overridesNow(): ReadonlyMap<string, Omit<ExactStat, 'field'> | undefined> {
@@ -232,10 +236,11 @@ export class VirtualMachine {
   /** `withMonitor: false`: what libvirt still knows while the monitor is busy. */
   template(withMonitor: boolean): StatsTemplate {
     if (withMonitor) {
-      this.#template ??= new StatsTemplate(this.stats);
+      // The list is not kept: thousands of VMs are asked for nothing but their template.
+      this.#template ??= new StatsTemplate(this.#listStats());
       return this.#template;
     }
-    this.#partialTemplate ??= new StatsTemplate(this.stats.filter((stat) => !stat.monitor || !this.active));
+    this.#partialTemplate ??= new StatsTemplate(this.#listStats().filter((stat) => !stat.monitor || !this.active));
     return this.#partialTemplate;
   }
 
