@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { checkServerIdentity, connect, type PeerCertificate, type TLSSocket } from 'node:tls';
 import type { LibvirtUri } from '../uri.ts';
-import type { DialContext, Dialled } from './dial.ts';
+import type { DialContext, Dialled } from './dialled.ts';
 import { asciiHost, connectTcp, describeLoss, type TcpTarget, tcpTarget } from './tcp.ts';
 import { loadTlsCredentials, locateTlsFiles, type TlsCredentials } from './tls-credentials.ts';
 import { abortedError, errorCode, TransportError } from './transport-error.ts';
