@@ -92,6 +92,8 @@ class HostCollector implements Collector {
   readonly #pools = new PoolReader();
   readonly #bulk = new WeakMap<Session, BulkStats>();
   readonly #hostCpus = new WeakMap<Session, number>();
+  /** The parts that do not work, with the error that was told. */
+  readonly #complaints = new Map<string, string>();
   #current: { readonly run: Run; readonly done: Promise<Snapshot> } | undefined;
 
   constructor(options: CollectorOptions) {
@@ -282,6 +284,7 @@ class HostCollector implements Collector {
     let success = false;
     try {
       success = await work();
+      if (success) this.#complaints.delete(names.join(','));
     } catch (error) {
       if (
         !(error instanceof LibvirtError) ||
@@ -290,13 +293,18 @@ class HostCollector implements Collector {
       ) {
         throw error;
       }
-      if (error.code !== 'ERR_LIBVIRT_ABORTED') {
-        this.#logger.warn('a part of the collection failed', { part: names.join(','), error: error.message });
-      }
+      if (error.code !== 'ERR_LIBVIRT_ABORTED') this.#complain(names.join(','), error.message);
     } finally {
       const durationMs = this.#clock.monotonicMs() - startedMs;
       for (const name of names) run.tasks.push({ name, durationMs, success });
     }
+  }
+
+  /** The same trouble is told once, however many collections meet it, until the part works again. */
+  #complain(part: string, error: string): void {
+    if (this.#complaints.get(part) === error) return;
+    this.#complaints.set(part, error);
+    this.#logger.warn('a part of the collection failed', { part, error });
   }
 
   async #readMappings(session: Session, signal: AbortSignal): Promise<ReadonlyMap<DomainRecord, VcpuMapping>> {
