@@ -42,6 +42,8 @@ export interface CollectorOptions {
   readonly hypervisorCounters?: boolean;
   /** VMs to look at; all by default. */
   readonly filter?: DomainFilter;
+  /** Whether an error of `connect` says that trying again is in vain; see `Collector.connect`. Nothing is in vain by default. */
+  readonly isHopeless?: (error: Error) => boolean;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -58,7 +60,10 @@ export interface Collector {
    * Calls made while an observation runs share it.
    */
   collect(request: CollectRequest): Promise<Snapshot>;
-  /** Tries to connect once and answers the error, for a start that must not go on with a connection that can never work. */
+  /**
+   * Tries to connect once and answers the error, for a start that must not go on with a connection that can never work. An error
+   * that `isHopeless` is not logged then: saying so is left to the caller.
+   */
   connect(): Promise<Error | undefined>;
   /** Whether there is a connection now. */
   readonly isConnected: boolean;
@@ -106,6 +111,7 @@ class HostCollector implements Collector {
     this.#connector = new Connector({
       connect: options.connect,
       target: options.target,
+      isHopeless: options.isHopeless,
       clock: options.clock,
       logger: options.logger,
       prepare: (session, signal) => this.#inventory.attach(session.control, signal),

@@ -24,6 +24,10 @@ export function connectTo(uri: LibvirtUri, onCall?: CallObserver): Connect {
   return async (signal) => {
     const limit = AbortSignal.any([signal, AbortSignal.timeout(CONNECT_TIMEOUT_MS)]);
     if (isEmbedded(uri)) {
+      if (uri.path !== '/default') {
+        const reason = `there is no simulated host '${uri.path}' inside virtlens, only test:///default; virtlens sim serves others`;
+        throw new TransportError('ERR_TRANSPORT_CONFIG', reason);
+      }
       const { createSimulator } = await import('../sim/simulator.ts');
       simulator ??= createSimulator({ host: { hostname: 'simulated-host' }, fleets: [{ count: EMBEDDED_VMS }] });
       const stream = simulator.connect({ readOnly: true });
