@@ -274,7 +274,8 @@ function nameFilter(include: string | undefined, exclude: string | undefined): (
 }
 
 function compile(flag: string, source: string | undefined): RegExp | undefined {
-  if (source === undefined) return undefined;
+  // As in Prometheus's own exporters, an empty one is none.
+  if (source === undefined || source === '') return undefined;
   try {
     // By itself first: what stands around it must not complete it.
     new RegExp(source, 'su');
