@@ -2,15 +2,13 @@
 // Arguments go to the agent as they are; with a command (`npm start -- telegraf …`) or a --libvirt.uri nothing is chosen for the user.
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { dial } from '../src/libvirt/transports/dial.ts';
 import { parseLibvirtUri } from '../src/libvirt/uri.ts';
+import { BUNDLE, buildAgent } from './build.ts';
 
 const PROBE_TIMEOUT_MS = 2_000;
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-await import('./build.ts');
+await buildAgent(BUNDLE);
 
 const args = process.argv.slice(2);
 const isServe = args[0] === undefined || args[0] === 'serve' || args[0].startsWith('-');
@@ -27,7 +25,7 @@ if (isServe && !isInformation && !args.some((arg) => arg.startsWith('--libvirt.u
   );
   args.push(`--libvirt.uri=${uri}`);
 }
-const agent = spawn(process.execPath, [join(root, 'dist', 'virtlens.js'), ...args], { stdio: 'inherit' });
+const agent = spawn(process.execPath, [BUNDLE, ...args], { stdio: 'inherit' });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const)
   process.on(signal, () => agent.kill(signal));
 agent.on('exit', (code, signal) => process.exit(signal === null ? (code ?? 1) : 128 + constants.signals[signal]));
