@@ -1,14 +1,12 @@
 // What `npm start` runs: builds the agent and serves the local libvirt daemon, or the simulated hypervisor where there is none.
 // Arguments go to the agent as they are; with a command (`npm start -- telegraf …`) or a --libvirt.uri nothing is chosen for the user.
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { dial } from '../src/libvirt/transports/dial.ts';
 import { parseLibvirtUri } from '../src/libvirt/uri.ts';
+import { BUNDLE, buildAgent } from './build.ts';
 
 const PROBE_TIMEOUT_MS = 2_000;
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-await import('./build.ts');
+await buildAgent(BUNDLE);
 
 const args = process.argv.slice(2);
 const isServe = args[0] === undefined || args[0] === 'serve' || args[0].startsWith('-');
@@ -26,7 +24,7 @@ if (isServe && !isInformation && !args.some((arg) => arg.startsWith('--libvirt.u
   args.push(`--libvirt.uri=${uri}`);
 }
 // In this process's place, so that signals reach the agent itself.
-process.execve(process.execPath, [process.execPath, join(root, 'dist', 'virtlens.js'), ...args]);
+process.execve!(process.execPath, [process.execPath, BUNDLE, ...args]);
 
 /** What leads to the local daemon, if one takes connections. */
 async function findLocalDaemon(): Promise<string | undefined> {

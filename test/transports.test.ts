@@ -28,15 +28,19 @@ function connect(uri: string, options: Partial<DialOptions> = {}): Promise<Diall
 
 /** Asks the daemon which authentications it has: the answer shows that frames pass, and that none of their bytes was lost. */
 async function assertSpeaksLibvirt({ stream }: Dialled): Promise<void> {
-  const call = Buffer.alloc(28);
-  for (const [index, word] of [28, REMOTE_PROGRAM, 1, AUTH_LIST, 0, 1, 0].entries())
-    call.writeUInt32BE(word, index * 4);
-  stream.write(call);
+  stream.write(authListCall(1));
   const reply = await readBytes(stream, 36);
   const words = Array.from({ length: 9 }, (_, index) => reply.readUInt32BE(index * 4));
   // The reply lists one authentication: none.
   assert.deepEqual(words, [36, REMOTE_PROGRAM, 1, AUTH_LIST, REPLY, 1, 0, 1, 0]);
   stream.destroy();
+}
+
+function authListCall(serial: number): Buffer {
+  const call = Buffer.alloc(28);
+  for (const [index, word] of [28, REMOTE_PROGRAM, 1, AUTH_LIST, 0, serial, 0].entries())
+    call.writeUInt32BE(word, index * 4);
+  return call;
 }
 
 async function readBytes(stream: Duplex, count: number): Promise<Buffer> {
@@ -120,6 +124,20 @@ describeLab('a real libvirtd', ['libvirt', 'tls'], () => {
     for (const socket of [host.roSocket, host.rwSocket]) {
       await assertSpeaksLibvirt(await connect(`qemu+unix:///system?socket=${socket}`));
     }
+  });
+
+  it('answers calls over TLS that were sent in one go', async () => {
+    const { stream } = await connect(tls(host.certificates!.pkiPath));
+    // Without a further word from us libvirtd answers what it has seen, and nothing makes it look again.
+    const count = 4;
+    for (let serial = 1; serial <= count; serial++) stream.write(authListCall(serial));
+    const replies = await readBytes(stream, count * 36);
+    const serials = Array.from({ length: count }, (_, index) => replies.readUInt32BE(index * 36 + 20));
+    assert.deepEqual(
+      serials.sort(),
+      Array.from({ length: count }, (_, index) => index + 1),
+    );
+    stream.destroy();
   });
 
   it('answers over TCP', async () => {

@@ -42,6 +42,8 @@ export interface CollectorOptions {
   readonly hypervisorCounters?: boolean;
   /** VMs to look at; all by default. */
   readonly filter?: DomainFilter;
+  /** Whether an error of `connect` says that trying again is in vain; see `Collector.connect`. Nothing is in vain by default. */
+  readonly isHopeless?: (error: Error) => boolean;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -58,7 +60,10 @@ export interface Collector {
    * Calls made while an observation runs share it.
    */
   collect(request: CollectRequest): Promise<Snapshot>;
-  /** Tries to connect once and answers the error, for a start that must not go on with a connection that can never work. */
+  /**
+   * Tries to connect once and answers the error, for a start that must not go on with a connection that can never work. An error
+   * that `isHopeless` is not logged then: saying so is left to the caller.
+   */
   connect(): Promise<Error | undefined>;
   /** Whether there is a connection now. */
   readonly isConnected: boolean;
@@ -92,6 +97,8 @@ class HostCollector implements Collector {
   readonly #pools = new PoolReader();
   readonly #bulk = new WeakMap<Session, BulkStats>();
   readonly #hostCpus = new WeakMap<Session, number>();
+  /** The parts that do not work, with the error that was told. */
+  readonly #complaints = new Map<string, string>();
   #current: { readonly run: Run; readonly done: Promise<Snapshot> } | undefined;
 
   constructor(options: CollectorOptions) {
@@ -104,6 +111,7 @@ class HostCollector implements Collector {
     this.#connector = new Connector({
       connect: options.connect,
       target: options.target,
+      isHopeless: options.isHopeless,
       clock: options.clock,
       logger: options.logger,
       prepare: (session, signal) => this.#inventory.attach(session.control, signal),
@@ -282,6 +290,7 @@ class HostCollector implements Collector {
     let success = false;
     try {
       success = await work();
+      if (success) this.#complaints.delete(names.join(','));
     } catch (error) {
       if (
         !(error instanceof LibvirtError) ||
@@ -290,13 +299,18 @@ class HostCollector implements Collector {
       ) {
         throw error;
       }
-      if (error.code !== 'ERR_LIBVIRT_ABORTED') {
-        this.#logger.warn('a part of the collection failed', { part: names.join(','), error: error.message });
-      }
+      if (error.code !== 'ERR_LIBVIRT_ABORTED') this.#complain(names.join(','), error.message);
     } finally {
       const durationMs = this.#clock.monotonicMs() - startedMs;
       for (const name of names) run.tasks.push({ name, durationMs, success });
     }
+  }
+
+  /** The same trouble is told once, however many collections meet it, until the part works again. */
+  #complain(part: string, error: string): void {
+    if (this.#complaints.get(part) === error) return;
+    this.#complaints.set(part, error);
+    this.#logger.warn('a part of the collection failed', { part, error });
   }
 
   async #readMappings(session: Session, signal: AbortSignal): Promise<ReadonlyMap<DomainRecord, VcpuMapping>> {

@@ -12,6 +12,11 @@ export interface ConnectorOptions {
   readonly target: string;
   readonly clock: Clock;
   readonly logger: Logger;
+  /**
+   * Whether an error says that trying again is in vain. Before the first connection such an error is left to whoever asked for one:
+   * it is neither logged nor tried again for. Later the daemon has been there, and may be again.
+   */
+  readonly isHopeless?: ((error: Error) => boolean) | undefined;
   /** Called with every new connection, before anyone may use it. */
   prepare(session: Session, signal: AbortSignal): Promise<void>;
 }
@@ -28,6 +33,7 @@ export class Connector {
   #cancelRetry: (() => void) | undefined;
   #backOffMs = BACK_OFF_FIRST_MS;
   #lastComplaint: string | undefined;
+  #hasConnected = false;
 
   constructor(options: ConnectorOptions) {
     this.#options = options;
@@ -74,11 +80,14 @@ export class Connector {
       await prepare(session, this.#abort.signal);
     } catch (error) {
       session?.destroy();
-      this.#complain(error as Error);
-      this.#retryLater();
+      if (this.#hasConnected || this.#options.isHopeless?.(error as Error) !== true) {
+        this.#complain(error as Error);
+        this.#retryLater();
+      }
       throw error;
     }
     this.#session = session;
+    this.#hasConnected = true;
     this.#backOffMs = BACK_OFF_FIRST_MS;
     const message = this.#lastComplaint === undefined ? 'connected to libvirt' : 'connected to libvirt again';
     this.#lastComplaint = undefined;

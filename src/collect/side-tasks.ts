@@ -82,7 +82,7 @@ export class JobReader {
 export class PoolReader {
   #waiting = false;
 
-  /** Rejects with libvirt's error. A pool on storage that hangs costs one worker, and the pools of later collections. */
+  /** Rejects with libvirt's error, or ERR_LIBVIRT_ABORTED at the signal. A pool on storage that hangs costs one worker, and the pools of later collections. */
   async read(client: LibvirtClient, signal: AbortSignal): Promise<readonly StoragePool[] | undefined> {
     if (this.#waiting) throw new LibvirtError('ERR_LIBVIRT_TIMEOUT', 'the storage pools still have not answered');
     this.#waiting = true;
@@ -92,7 +92,7 @@ export class PoolReader {
     const outcome = await Promise.race([pools, abortion(signal)]);
     if (outcome === 'aborted') {
       pools.catch(() => {});
-      throw new LibvirtError('ERR_LIBVIRT_TIMEOUT', 'the storage pools did not answer in time');
+      throw new LibvirtError('ERR_LIBVIRT_ABORTED', 'the storage pools did not answer in time');
     }
     return outcome;
   }

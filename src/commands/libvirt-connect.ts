@@ -3,12 +3,10 @@ import { type CallObserver, LibvirtClient, LibvirtError } from '../libvirt/index
 import { dial } from '../libvirt/transports/dial.ts';
 import { TransportError } from '../libvirt/transports/transport-error.ts';
 import type { LibvirtUri } from '../libvirt/uri.ts';
-import type { Simulator } from '../sim/simulator.ts';
+import type { Simulator } from '../sim/index.ts';
 
 /** A connection attempt that takes longer is given up and made again. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** What `test:///default` holds. */
-const EMBEDDED_VMS = 12;
 
 /** Whether a URI means the simulated hypervisor inside the agent: libvirt's mock driver, and no daemon named that has it. */
 export function isEmbedded(uri: LibvirtUri): boolean {
@@ -24,8 +22,12 @@ export function connectTo(uri: LibvirtUri, onCall?: CallObserver): Connect {
   return async (signal) => {
     const limit = AbortSignal.any([signal, AbortSignal.timeout(CONNECT_TIMEOUT_MS)]);
     if (isEmbedded(uri)) {
-      const { createSimulator } = await import('../sim/simulator.ts');
-      simulator ??= createSimulator({ host: { hostname: 'simulated-host' }, fleets: [{ count: EMBEDDED_VMS }] });
+      if (uri.path !== '/default') {
+        const reason = `there is no simulated host '${uri.path}' inside virtlens, only test:///default; virtlens sim serves others`;
+        throw new TransportError('ERR_TRANSPORT_CONFIG', reason);
+      }
+      const { createSimulator, DEMO_HOST } = await import('../sim/index.ts');
+      simulator ??= createSimulator(DEMO_HOST);
       const stream = simulator.connect({ readOnly: true });
       return LibvirtClient.open(stream, {
         onCall,

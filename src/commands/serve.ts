@@ -189,6 +189,8 @@ async function serve(
   logger: Logger,
 ): Promise<number> {
   const { clock } = process;
+  const stop = Promise.withResolvers<number>();
+  process.onSignal(['SIGTERM', 'SIGINT'], () => stop.resolve(0));
   const monitor = createAgentMonitor();
   const groups = new Set(STATS_GROUPS.filter((group) => (flags as Record<string, unknown>)[`collector.${group}`]));
   const schemas = createSchemaSet(flags.schema as readonly SchemaName[], {
@@ -206,6 +208,7 @@ async function serve(
     vcpuMapping: schemas.needs.vcpuMapping,
     hypervisorCounters: flags['collector.vcpu_hypervisor'],
     filter,
+    isHopeless: canNeverWork,
     clock,
     logger,
   });
@@ -235,8 +238,6 @@ async function serve(
     return 1;
   }
 
-  const stop = Promise.withResolvers<number>();
-  process.onSignal(['SIGTERM', 'SIGINT'], () => stop.resolve(0));
   void collector.connect().then((error) => {
     tried = true;
     if (error === undefined || !canNeverWork(error)) return;
@@ -273,14 +274,17 @@ function nameFilter(include: string | undefined, exclude: string | undefined): (
 }
 
 function compile(flag: string, source: string | undefined): RegExp | undefined {
-  if (source === undefined) return undefined;
+  // As in Prometheus's own exporters, an empty one is none.
+  if (source === undefined || source === '') return undefined;
   try {
+    // By itself first: what stands around it must not complete it.
+    new RegExp(source, 'su');
     return new RegExp(`^(?:${source})$`, 'su');
   } catch (error) {
-    const reason = (error as Error).message.replace(/^Invalid regular expression: /, '');
+    const reason = (error as Error).message.replace(/^Invalid regular expression: .*: /s, '');
     throw new FlagError(
       'bad-value',
-      `--${flag} is not a regular expression: ${reason}; mend the expression or leave the flag out`,
+      `--${flag} cannot be ${JSON.stringify(source)}: it is no regular expression (${reason}); mend it or leave the flag out`,
     );
   }
 }

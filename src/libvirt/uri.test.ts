@@ -181,6 +181,8 @@ describe('parseLibvirtUri', () => {
       'qemu+ssh://root:hunter2@h/system',
       'qemu+ssh://root:hun@ter2@h/system',
       'qemu+ssh://:hunter2@h:0/s',
+      'qemu+ssh://root@h/system?no_verify=1&Password=hunter2',
+      'qemu+ssh://root@h/system?token=hunter2&no_verify=1',
     ]) {
       assert.throws(
         () => parseLibvirtUri(text),

@@ -362,9 +362,14 @@ function encodePath(path: string): string {
   return path.split('/').map(encodeURIComponent).join('/');
 }
 
-/** Hides what may be a password: everything between the first ':' of the user part and the last '@' before a '/'. */
+/**
+ * Hides what may be a password: everything between the first ':' of the user part and the last '@' before a '/', and the values of
+ * parameters that nobody knows but whose names say it.
+ */
 function redact(text: string): string {
-  return text.replace(/^([^/]*\/\/[^/?#:@]*):.*@/s, '$1:***@');
+  return text
+    .replace(/^([^/]*\/\/[^/?#:@]*):.*@/s, '$1:***@')
+    .replace(/([?&;][^=&;]*(?:pass|secret|token|pwd)[^=&;]*=)[^&;]*/gi, '$1***');
 }
 
 /** Keeps the text of an error on one line, whatever the user wrote. */

@@ -22,11 +22,11 @@ export function currentVcpus({ stats, config }: DomainSnapshot): number | undefi
 }
 
 /**
- * The VM's CPU statistics. Of a VM that is not running, libvirt's QEMU driver says 0 for want of a process to measure (it looks for
- * process 0); those are left out.
+ * The VM's CPU statistics. What libvirt's QEMU driver says of a VM that is not running is left out: for want of the VM's process it
+ * measures libvirtd itself (virProcessGetStat of libvirt 9.0 reads /proc/self/stat then).
  */
 export function measuredCpu({ id, stats }: DomainSnapshot): CpuStats | undefined {
-  return id === undefined && stats.cpu?.timeNs === 0 ? undefined : stats.cpu;
+  return id === undefined ? undefined : stats.cpu;
 }
 
 /** Host CPU time the VM has used since it was started, in nanoseconds. */

@@ -86,13 +86,13 @@ test('a running VM has all seventeen families, in the order, with the types and 
   for (const { name, type } of families) assert.equal(type, name.endsWith('_total') ? 'counter' : 'gauge', name);
 });
 
-test('a VM that is shut off has its memory and vCPUs, and no CPU time though libvirt says 0', () => {
+test('a VM that is shut off has its memory and vCPUs, and not the CPU time of libvirtd itself', () => {
   const off = domainOf({
     name: 'off',
     id: undefined,
     stats: {
       state: { state: 5, reason: 1 },
-      cpu: { timeNs: 0, userNs: 0, systemNs: 0, cacheMonitors: [] },
+      cpu: { timeNs: 60_000_000, userNs: 40_000_000, systemNs: 20_000_000, cacheMonitors: [] },
       balloon: { currentKiB: 1024, maximumKiB: 2048 },
       vcpu: { current: 1, maximum: 2, vcpus: [] },
     },

@@ -8,6 +8,8 @@ export class CallCounters {
   connectionsAccepted = 0;
   connectionsRefused = 0;
   keepalivePings = 0;
+  /** The bits of every statistics group that a bulk call asked for. */
+  statsGroupsAsked = 0;
 
   /** Calls received of one procedure, or of all. */
   received(procedure?: SimProcedureName): number {
@@ -54,5 +56,6 @@ export class CallCounters {
     this.connectionsAccepted = 0;
     this.connectionsRefused = 0;
     this.keepalivePings = 0;
+    this.statsGroupsAsked = 0;
   }
 }

@@ -25,6 +25,7 @@ export const statsCalls = {
       throw argumentUnsupported(`Stats types bits 0x${unknown.toString(16)} are not supported by this daemon or QEMU`);
     }
     const groups = (stats === 0 ? ALL_GROUPS : stats) & ALL_GROUPS;
+    context.counters.statsGroupsAsked |= groups;
     const candidates = domains.length === 0 ? [...context.hypervisor.vms.values()] : present(domains, context);
     const vms = filterDomains(candidates, flags & LIST_FILTER_BITS);
     checkDomainCount(vms.length);

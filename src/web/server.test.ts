@@ -355,7 +355,7 @@ describe('closing', () => {
     await assert.rejects(connectTo(server), { code: 'ECONNREFUSED' });
     release.resolve();
     // The connection ends by itself, though it was one to be kept alive.
-    assert.match(await read, /^HTTP\/1\.1 200 OK[\s\S]*vm-99"} 99\n$/);
+    assert.match(await read, /^HTTP\/1\.1 200 OK[\s\S]*vm-99"} 99\n\r\n0\r\n\r\n$/);
     await closed;
   });
 

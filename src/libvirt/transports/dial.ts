@@ -1,11 +1,12 @@
 import { homedir } from 'node:os';
-import type { Duplex } from 'node:stream';
 import type { LibvirtUri } from '../uri.ts';
-import type { LocalUser } from './local-files.ts';
+import type { DialContext, Dialled } from './dialled.ts';
 import { dialTcp } from './tcp.ts';
 import { dialTls } from './tls.ts';
 import { abortedError } from './transport-error.ts';
 import { dialUnix } from './unix.ts';
+
+export type { Dialled } from './dialled.ts';
 
 export interface DialOptions {
   /** False: the daemon's read-only socket, where there is one. */
@@ -18,24 +19,6 @@ export interface DialOptions {
   readonly homeDirectory?: string;
   /** Default: the process's effective user. 0 uses the system daemon's sockets and certificates only. */
   readonly uid?: number;
-}
-
-export interface Dialled {
-  /**
-   * The raw connection to the daemon: the next byte read is the first of the daemon's first frame. When the connection is
-   * lost it is destroyed with an error, which for ssh is a TransportError that carries the far side's own words.
-   */
-  readonly stream: Duplex;
-  /** For logs: `unix socket /run/libvirt/libvirt-sock-ro`, `tls host:16514`. */
-  readonly description: string;
-  /** Nobody between the two ends can read along (libvirt counts a unix socket as secure, tcp not). */
-  readonly secure: boolean;
-}
-
-/** What every transport is given: the options, with the defaults filled in. */
-export interface DialContext extends LocalUser {
-  readonly readWrite: boolean;
-  readonly signal: AbortSignal;
 }
 
 /**

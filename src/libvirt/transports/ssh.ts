@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { AuthenticationType, Client, ClientChannel, NextAuthHandler } from 'ssh2';
 import ssh2 from 'ssh2';
 import type { LibvirtUri } from '../uri.ts';
-import type { DialContext, Dialled } from './dial.ts';
+import type { DialContext, Dialled } from './dialled.ts';
 import { type HostTrust, loadHostTrust } from './ssh-host-key.ts';
 import { type LoginPlan, type LoginStep, planLogin } from './ssh-login.ts';
 import { planRemoteWays, type RemoteWays } from './ssh-remote.ts';

@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { domainToASCII } from 'node:url';
 import type { LibvirtUri } from '../uri.ts';
-import type { DialContext, Dialled } from './dial.ts';
+import type { DialContext, Dialled } from './dialled.ts';
 import { abortedError, errorCode, TransportError } from './transport-error.ts';
 
 /** libvirtd's `tcp_port`. */

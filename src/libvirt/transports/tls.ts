@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { checkServerIdentity, connect, type PeerCertificate, type TLSSocket } from 'node:tls';
 import type { LibvirtUri } from '../uri.ts';
-import type { DialContext, Dialled } from './dial.ts';
+import type { DialContext, Dialled } from './dialled.ts';
 import { asciiHost, connectTcp, describeLoss, type TcpTarget, tcpTarget } from './tcp.ts';
 import { loadTlsCredentials, locateTlsFiles, type TlsCredentials } from './tls-credentials.ts';
 import { abortedError, errorCode, TransportError } from './transport-error.ts';
@@ -33,8 +33,18 @@ export async function dialTls(uri: LibvirtUri, context: DialContext): Promise<Di
     // The verdict is taken below, before a byte is sent, where the certificate is still there to be described.
     rejectUnauthorized: false,
   });
+  sendWritesApart(stream);
   await setUpSession(stream, target, verify, credentials, context.signal);
   return { stream, description: `tls ${target.text}`, secure: true };
+}
+
+/**
+ * Sends what each write gives in TLS records of its own, so that no two messages share one. Node joins writes that wait for
+ * each other; of a record with two messages libvirtd reads the first and then waits for the socket, which has nothing more to say:
+ * the second lies in GnuTLS's buffer, where virNetSocketHasCachedData (libvirt 9.0) does not look, until something else comes.
+ */
+function sendWritesApart(stream: TLSSocket): void {
+  Object.defineProperty(stream, '_writev', { value: undefined });
 }
 
 function isSet(value: string | undefined): boolean {

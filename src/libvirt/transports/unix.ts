@@ -2,7 +2,7 @@ import { realpath, stat } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import type { LibvirtUri } from '../uri.ts';
-import type { DialContext, Dialled } from './dial.ts';
+import type { DialContext, Dialled } from './dialled.ts';
 import { expandHome, type LocalUser } from './local-files.ts';
 import { abortedError, errorCode, TransportError } from './transport-error.ts';
 
