@@ -4,9 +4,12 @@ import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { LibvirtClient } from '../libvirt/client.ts';
 import type { EventPayload } from '../libvirt/event-kinds.ts';
+import { encodeFrame, type Frame, FrameDecoder, PROGRAM } from '../libvirt/frame.ts';
 import { isRemoteError, isUnsupported, REMOTE_ERROR } from '../libvirt/libvirt-error.ts';
-import { type ArgsOf, STATS_BIT, STATS_FLAG } from '../libvirt/procedures.ts';
+import { type ArgsOf, PROCEDURES, STATS_BIT, STATS_FLAG } from '../libvirt/procedures.ts';
 import { PARAM_TYPE, paramsToMap } from '../libvirt/typed-params.ts';
+import { remoteError } from '../libvirt/types.ts';
+import { XdrReader } from '../libvirt/xdr.ts';
 import type { SimClock } from './sim-clock.ts';
 import { createSimulator, type Simulator, type SimulatorOptions } from './simulator.ts';
 
@@ -619,4 +622,67 @@ test("a reply over the greatest message is refused in libvirtd's words", async (
     const { records } = await client.call('connectGetAllDomainStats', { ...ALL, domains: [domain] });
     assert.equal(records[0]!.params.values.length, 6);
   });
+});
+
+test('5,000 VMs are there in less than two seconds', async () => {
+  const startedMs = performance.now();
+  const simulator = createSimulator({ fleets: [{ count: 5000 }] });
+  const client = await openClient(simulator);
+  const { domains } = await client.call('connectListAllDomains', { needResults: 1, flags: 0 });
+  assert.equal(domains.length, 5000);
+  assert.ok(performance.now() - startedMs < 2000);
+  client.destroy();
+  await simulator.close();
+});
+
+test('a client that speaks something else is closed, whatever it says', async () => {
+  const simulator = createSimulator(TWO_RUNNING);
+  for (const bytes of [
+    Buffer.from('GET / HTTP/1.1\r\nHost: a\r\n\r\n'),
+    Buffer.from([0, 0, 0, 5, 1]),
+    Buffer.from([0xff, 0xff, 0xff, 0xff]),
+  ]) {
+    const stream = simulator.connect();
+    const closed = once(stream, 'close');
+    stream.resume();
+    stream.write(bytes);
+    await closed;
+  }
+  await settle();
+  assert.equal(simulator.connections, 0);
+  await simulator.close();
+});
+
+test('arguments that cannot be decoded are refused, and the connection stays', async () => {
+  const simulator = createSimulator(TWO_RUNNING);
+  const stream = simulator.connect();
+  const replies: Frame[] = [];
+  const decoder = new FrameDecoder();
+  stream.on('data', (chunk: Buffer) => decoder.push(chunk, (frame) => replies.push(frame)));
+  const send = (procedure: number, serial: number, payload: Uint8Array, program: number = PROGRAM.remote) =>
+    stream.write(
+      encodeFrame({ program, version: 1, procedure, type: 0, serial, status: 0 }, (writer) => writer.opaque(payload)),
+    );
+  const errorOf = (frame: Frame) => remoteError.decode(new XdrReader(frame.payload)).message;
+  send(PROCEDURES.connectGetHostname.number, 1, new Uint8Array());
+  send(PROCEDURES.connectOpen.number, 2, new Uint8Array(8));
+  send(PROCEDURES.domainLookupByName.number, 3, new Uint8Array([0xff, 0xff, 0xff, 0xff]));
+  send(1, 4, new Uint8Array(), PROGRAM.qemu);
+  send(PROCEDURES.connectGetHostname.number, 5, new Uint8Array());
+  await settle();
+  assert.deepEqual(
+    replies.map((frame) => [frame.serial, frame.status]),
+    [
+      [1, 1],
+      [2, 0],
+      [3, 1],
+      [4, 1],
+      [5, 0],
+    ],
+  );
+  assert.equal(errorOf(replies[0]!), 'internal error: connection not open');
+  assert.equal(errorOf(replies[2]!), 'Unable to decode message payload');
+  assert.equal(errorOf(replies[3]!), `Cannot find program ${PROGRAM.qemu} version 1`);
+  stream.destroy();
+  await simulator.close();
 });
