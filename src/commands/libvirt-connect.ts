@@ -1,8 +1,12 @@
 import type { Connect } from '../collect/session.ts';
-import { type CallObserver, LibvirtClient, LibvirtError } from '../libvirt/index.ts';
-import { dial } from '../libvirt/transports/dial.ts';
-import { TransportError } from '../libvirt/transports/transport-error.ts';
-import type { LibvirtUri } from '../libvirt/uri.ts';
+import {
+  type CallObserver,
+  connect,
+  LibvirtClient,
+  LibvirtError,
+  type LibvirtUri,
+  TransportError,
+} from '../libvirt/index.ts';
 import type { Simulator } from '../sim/index.ts';
 
 /** A connection attempt that takes longer is given up and made again. */
@@ -20,7 +24,6 @@ export function isEmbedded(uri: LibvirtUri): boolean {
 export function connectTo(uri: LibvirtUri, onCall?: CallObserver): Connect {
   let simulator: Simulator | undefined;
   return async (signal) => {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(CONNECT_TIMEOUT_MS)]);
     if (isEmbedded(uri)) {
       if (uri.path !== '/default') {
         const reason = `there is no simulated host '${uri.path}' inside virtlens, only test:///default; virtlens sim serves others`;
@@ -33,10 +36,10 @@ export function connectTo(uri: LibvirtUri, onCall?: CallObserver): Connect {
         onCall,
         description: 'the simulated hypervisor',
         remoteName: uri.remoteName,
+        signal,
       });
     }
-    const { stream, description } = await dial(uri, { readWrite: false, signal: limit });
-    return LibvirtClient.open(stream, { onCall, description, remoteName: uri.remoteName, signal: limit });
+    return connect(uri, { onCall, signal, timeoutMs: CONNECT_TIMEOUT_MS });
   };
 }
 

@@ -12,6 +12,7 @@ import {
 } from './frame.ts';
 import { LibvirtError } from './libvirt-error.ts';
 import type { Procedure } from './procedures.ts';
+import { startTimer } from './timer.ts';
 import { remoteError } from './types.ts';
 import { XdrReader } from './xdr.ts';
 
@@ -50,8 +51,6 @@ interface PendingCall {
 }
 
 const SERIAL_LIMIT = 0xffff_ffff;
-/** setTimeout fires at once for a longer time. */
-const TIMER_LIMIT_MS = 2 ** 31 - 1;
 /** A daemon that reads nothing, or answers nothing, is not sent more than this. */
 const UNSENT_LIMIT_BYTES = 2 * MESSAGE_MAX_BYTES;
 const OUTSTANDING_LIMIT = 65_536;
@@ -153,10 +152,7 @@ export class RpcConnection {
         this.#settle(call, outcome);
         reject(error);
       };
-      const timer =
-        timeoutMs <= TIMER_LIMIT_MS
-          ? setTimeout(() => abandon('timeout', timeoutError(name, description, timeoutMs)), Math.max(0, timeoutMs))
-          : undefined;
+      const timer = startTimer(() => abandon('timeout', timeoutError(name, description, timeoutMs)), timeoutMs);
       const onAbort = () => abandon('aborted', abortedError(name, description, signal!));
       signal?.addEventListener('abort', onAbort, { once: true });
       this.#pending.set(serial, {
