@@ -15,6 +15,7 @@ const SCRAPES = 1000;
 const MOST_BYTES = 96 << 20;
 /** What may come on top between the middle and the end: anything that leaks at every scrape is more. */
 const GROWTH_BYTES = 6 << 20;
+const FEW_FILES = 4;
 
 it(`keeps its resident set under 96 MiB with ${VMS} VMs after ${SCRAPES} scrapes`, {
   skip: process.platform === 'linux' ? false : 'the resident set is read from /proc',
@@ -43,7 +44,9 @@ it(`keeps its resident set under 96 MiB with ${VMS} VMs after ${SCRAPES} scrapes
     const middle = Math.max(...resident.slice(SCRAPES / 2 - 100, SCRAPES / 2));
     const end = Math.min(...resident.slice(-100));
     assert.ok(end - middle < GROWTH_BYTES, `it grew from ${middle} to ${end} bytes`);
-    assert.ok(Math.min(...files.slice(-10)) <= Math.max(...files.slice(0, 100)), 'it keeps files open');
+    // A connection to the scraper or to libvirt may come and go; a leak at every scrape would be a thousand.
+    const [before, after] = [Math.max(...files.slice(0, 100)), Math.min(...files.slice(-10))];
+    assert.ok(after <= before + FEW_FILES, `it keeps files open: ${before} at the start, ${after} at the end`);
     assert.deepEqual(await agent.stop(), { code: 0, signal: null });
   } finally {
     await simulator.close();
