@@ -349,6 +349,17 @@ describe('how serve answers', () => {
     }
   });
 
+  it('goes on when nobody reads its log any more', async () => {
+    await using rig = await Rig.start({ fleets: [{ count: 1 }] }, ['--log.level=debug']);
+    rig.agent.child.stderr!.destroy();
+    for (let loss = 0; loss < 3; loss++) {
+      rig.simulator.disconnectAll();
+      await rig.agent.metrics();
+    }
+    assert.match(await rig.agent.metrics(), /^libvirt_up 1$/m);
+    assert.deepEqual(await rig.agent.stop(), { code: 0, signal: null });
+  });
+
   it('logs in the form that is asked for', async () => {
     await using rig = await Rig.start({ fleets: [{ count: 1 }] }, ['--web.listen-address=127.0.0.1:0']);
     assert.match(rig.agent.log, /^time=\S+ level=INFO msg="Listening on"/);

@@ -51,6 +51,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 
 /** Runs the command that the first argument names, or `serve` when it is a flag or missing. Settles with the exit code. */
 export async function runCommand(argv: readonly string[]): Promise<number> {
+  // A log that nobody reads any more ends no agent.
+  process.stderr.on('error', () => {});
   const [name, ...rest] = argv;
   if (name === undefined || name.startsWith('-')) return COMMANDS.serve!(argv);
   if (name === 'version') {
