@@ -7,7 +7,7 @@
  *   that compiling takes are the largest single part of the process.
  * - SIGUSR1 belongs to the commands (Telegraf prompts with it), not to Node's debugger.
  */
-const FLAGS = ['--max-semi-space-size=2', '--heap-growing-percent=50', '--no-turbofan', '--disable-sigusr1'];
+const FLAGS = ['--max-semi-space-size=2', '--heap-growing-percent=40', '--no-turbofan', '--disable-sigusr1'];
 
 /** The C library keeps freed memory apart for every thread unless told not to. */
 const ENVIRONMENT = { MALLOC_ARENA_MAX: '1' };

@@ -4,6 +4,7 @@ import { type Collector, createCollector } from '../collect/collector.ts';
 import { type LibvirtUri, LibvirtUriError, parseLibvirtUri } from '../libvirt/uri.ts';
 import type { Clock } from '../model/clock.ts';
 import type { Logger } from '../model/logger.ts';
+import type { MetricFamily } from '../model/metric.ts';
 import { STATS_GROUPS, type StatsGroup } from '../model/snapshot.ts';
 import { agentFamilies } from '../schemas/agent.ts';
 import { createSchemaSet, SCHEMA_NAMES, type SchemaName } from '../schemas/schema-set.ts';
@@ -257,13 +258,15 @@ async function gather(
   monitor: AgentMonitor,
   defaultTimeoutMs: number,
   clock: Clock,
-) {
+): Promise<Iterable<MetricFamily>> {
   const startedMs = clock.monotonicMs();
   const timeoutMs = request.deadlineMs ?? defaultTimeoutMs;
   const marginMs = Math.min(MARGIN_MAX_MS, Math.max(MARGIN_MIN_MS, timeoutMs / 10));
   const snapshot = await collector.collect({ deadlineMs: Math.max(1, timeoutMs - marginMs) });
-  const families = schemas.families(snapshot);
-  return [...families, ...agentFamilies(monitor.report(clock.monotonicMs() - startedMs), snapshot)];
+  return (function* () {
+    yield* schemas.families(snapshot);
+    yield* agentFamilies(monitor.report(clock.monotonicMs() - startedMs), snapshot);
+  })();
 }
 
 /** The filter of VM names that the two expressions make; both match the whole name, as Prometheus's own filters do. */

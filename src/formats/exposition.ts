@@ -25,7 +25,7 @@ let spare: Buffer | undefined;
  * copied, the number is computed in place. (Measured on 90,000 samples, 12 MB: 5 ms this way; 9 ms with a string for each family; 17 ms
  * with one string for all; 10 to 16 ms with strings written sample by sample.)
  */
-export function* writeExposition(families: readonly MetricFamily[], dialect: Dialect): Generator<Buffer, void, void> {
+export function* writeExposition(families: Iterable<MetricFamily>, dialect: Dialect): Generator<Buffer, void, void> {
   let bytes = spare ?? Buffer.allocUnsafeSlow(CHUNK_BYTES);
   spare = undefined;
   let end = 0;

@@ -5,7 +5,7 @@ import { formatPrometheus, PROMETHEUS_CONTENT_TYPE } from './prometheus.ts';
 /** A way to print metric families, and the Content-Type that names it. */
 export interface ExpositionFormat {
   readonly contentType: string;
-  readonly format: (families: readonly MetricFamily[]) => Generator<Uint8Array, void, void>;
+  readonly format: (families: Iterable<MetricFamily>) => Generator<Uint8Array, void, void>;
 }
 
 export const PROMETHEUS_FORMAT: ExpositionFormat = { contentType: PROMETHEUS_CONTENT_TYPE, format: formatPrometheus };

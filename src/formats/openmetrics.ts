@@ -22,7 +22,7 @@ const DIALECT: Dialect = {
 };
 
 /** The families in OpenMetrics 1.0.0, the same series by the same names as in Prometheus's older format; chunks as there. */
-export function formatOpenMetrics(families: readonly MetricFamily[]): Generator<Buffer, void, void> {
+export function formatOpenMetrics(families: Iterable<MetricFamily>): Generator<Buffer, void, void> {
   return writeExposition(families, DIALECT);
 }
 

@@ -19,6 +19,6 @@ const DIALECT: Dialect = {
 };
 
 /** The families in Prometheus's text format 0.0.4, in chunks of which each is valid until the next. */
-export function formatPrometheus(families: readonly MetricFamily[]): Generator<Buffer, void, void> {
+export function formatPrometheus(families: Iterable<MetricFamily>): Generator<Buffer, void, void> {
   return writeExposition(families, DIALECT);
 }

@@ -23,7 +23,9 @@ test('a running VM has all fifteen families with the names and labels of the doc
       ],
     },
   });
-  const families = createSchemaSet(['c5c3']).families(snapshotOf([domain]));
+  const families = createSchemaSet(['c5c3'])
+    .families(snapshotOf([domain]))
+    .toArray();
   const vm = 'domain="web",uuid="u-1"';
   assert.deepEqual(samplesOf(families), [
     `libvirt_domain_info_vcpus{${vm}} 2`,
@@ -50,6 +52,7 @@ test('memory usage is absent unless the guest reports both figures', () => {
   const usage = (balloon: object) =>
     createSchemaSet(['c5c3'])
       .families(snapshotOf([domainOf({ name: 'a', stats: { balloon } })]))
+      .toArray()
       .filter(({ name }) => name === 'libvirt_domain_memory_usage_bytes').length;
   assert.equal(usage({ currentKiB: 1, maximumKiB: 1, rssKiB: 9 }), 0);
   assert.equal(usage({ availableKiB: 2 }), 0);

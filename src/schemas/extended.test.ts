@@ -12,7 +12,7 @@ function samples(
   options: Partial<SchemaOptions> = {},
   rest: Partial<Snapshot> = {},
 ): string[] {
-  const lines = samplesOf(createSchemaSet(['extended'], options).families(snapshotOf(domains, rest)));
+  const lines = samplesOf(createSchemaSet(['extended'], options).families(snapshotOf(domains, rest)).toArray());
   return lines.filter((line) => prefixes.some((prefix) => line.startsWith(`libvirt_${prefix}`)));
 }
 

@@ -18,7 +18,7 @@ const nic = (index: number, name: string | undefined): InterfaceStats => ({
 });
 
 function samples(domains: readonly DomainSnapshot[], options: Partial<SchemaOptions> = {}): string[] {
-  return samplesOf(createSchemaSet(['kumina'], options).families(snapshotOf(domains)));
+  return samplesOf(createSchemaSet(['kumina'], options).families(snapshotOf(domains)).toArray());
 }
 
 test('a running VM has all seventeen families, in the order, with the types and labels of the README', () => {
@@ -60,7 +60,9 @@ test('a running VM has all seventeen families, in the order, with the types and 
       ],
     },
   });
-  const families = createSchemaSet(['kumina']).families(snapshotOf([domain]));
+  const families = createSchemaSet(['kumina'])
+    .families(snapshotOf([domain]))
+    .toArray();
   const disk = '{domain="web \\"1\\"",source_file="/images/web.qcow2",target_device="vda"}';
   const vm = '{domain="web \\"1\\""}';
   const port = '{domain="web \\"1\\"",source_bridge="br0",target_device="vnet3"}';
@@ -260,6 +262,8 @@ test("Nova's labels follow the domain in every family of a VM, empty without its
 });
 
 test('a daemon that is away leaves libvirt_up alone', () => {
-  const families = createSchemaSet(['kumina']).families(snapshotOf([], { up: false }));
+  const families = createSchemaSet(['kumina'])
+    .families(snapshotOf([], { up: false }))
+    .toArray();
   assert.deepEqual(samplesOf(families), ['libvirt_up 0']);
 });

@@ -83,7 +83,10 @@ test('a group that is switched off takes its families with it, and leaves what t
     },
   });
   const set = createSchemaSet(SCHEMA_NAMES, { groups: new Set<StatsGroup>(['state']) });
-  const names = set.families(snapshotOf([domain])).map(({ name }) => name);
+  const names = set
+    .families(snapshotOf([domain]))
+    .toArray()
+    .map(({ name }) => name);
   assert.deepEqual(names, [
     'libvirt_domain_info_maximum_memory_bytes',
     'libvirt_domain_info_virtual_cpus',
@@ -204,7 +207,7 @@ test('no series is there twice, columns are parallel, and what is kept between s
         ['first', 'vm-'],
         ['second', prefix],
       ] as const) {
-        const families = set.families(snapshotOf(at(moment, name)));
+        const families = set.families(snapshotOf(at(moment, name))).toArray();
         const series = seriesOf(families);
         assert.equal(new Set(series).size, series.length);
         for (const { labels, values, decimalShift } of families) {
@@ -214,7 +217,7 @@ test('no series is there twice, columns are parallel, and what is kept between s
             assert.ok(values.every((value) => typeof value === 'bigint' || Number.isInteger(value)));
         }
         // A copy of the XML is an object never met before: nothing is kept for it.
-        const anew = set.families(snapshotOf(structuredClone(at(moment, name))));
+        const anew = set.families(snapshotOf(structuredClone(at(moment, name)))).toArray();
         assert.deepEqual(samplesOf(families), samplesOf(anew));
       }
     }),

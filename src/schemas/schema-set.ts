@@ -28,8 +28,11 @@ export interface SchemaSet {
   readonly needs: SchemaNeeds;
   /** Every family that may be there, each name once. */
   readonly rows: readonly FamilyInfo[];
-  /** The families that have samples, each name once. */
-  families(snapshot: Snapshot): MetricFamily[];
+  /**
+   * The families that have samples, each name once. A table is evaluated when its first family is asked for, so that whoever writes
+   * them out one by one never holds all samples of a host at once.
+   */
+  families(snapshot: Snapshot): Generator<MetricFamily, void, void>;
 }
 
 /**
@@ -54,7 +57,9 @@ export function createSchemaSet(names: Iterable<SchemaName>, options: Partial<Sc
     groups: new Set(asked.filter((group) => settings.groups.has(group))),
     needs: schemas.map(({ needs }) => needs).reduce(eitherNeeds, NO_NEEDS),
     rows,
-    families: (snapshot) => evaluations.flatMap((evaluate) => evaluate(snapshot)),
+    *families(snapshot) {
+      for (const evaluate of evaluations) yield* evaluate(snapshot);
+    },
   };
 }
 

@@ -33,7 +33,7 @@ export interface GatherRequest {
 export interface RouteOptions {
   /** Begins with a slash. */
   readonly telemetryPath: string;
-  readonly gather: (request: GatherRequest) => Promise<readonly MetricFamily[]>;
+  readonly gather: (request: GatherRequest) => Promise<Iterable<MetricFamily>>;
   /** What `/-/ready` says. */
   readonly isReady: () => boolean;
   /** The page at `/`. Without it the telemetry path is all there is, as in exporters that virtlens stands in for. */
@@ -103,7 +103,7 @@ async function serveMetrics(
   response.once('close', () => {
     if (!response.writableEnded) controller.abort();
   });
-  let families: readonly MetricFamily[];
+  let families: Iterable<MetricFamily>;
   try {
     families = await gather({ deadlineMs: readDeadline(request.headers), signal: controller.signal });
   } catch (error) {

@@ -118,6 +118,8 @@ async function chooseListeners(
       handle(request, response).catch((error: unknown) => {
         logger.error('request failed', { path: request.url, err: reasonOf(error) });
         if (!response.headersSent) sendText(request, response, 500, `500 internal error: ${reasonOf(error)}\n`);
+        // What was sent is not the whole answer, and must not look like it.
+        else request.socket.destroy();
       });
     };
   if (webConfigFile === undefined) return { scheme: 'http', create: () => listenPlainly(handlerOf(routes)) };
