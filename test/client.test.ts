@@ -288,11 +288,6 @@ describeLab('the client with a real libvirtd', ['libvirt', 'tls', 'sshd'], () =>
 
   it('gives up a daemon that does not answer its pings', async () => {
     const nervous = await connect(roUri(), { keepalive: { intervalMs: 100, count: 2 } });
-    // A daemon that answers keeps the connection, however long nothing else is said.
-    const pinged = Promise.withResolvers<void>();
-    setTimeout(pinged.resolve, 600);
-    await pinged.promise;
-    assert.equal(nervous.isOpen, true);
     await host.suspend();
     const error = await nervous.closed;
     await host.resume();
