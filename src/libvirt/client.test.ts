@@ -467,6 +467,24 @@ describe('events', () => {
   });
 });
 
+describe('a connection on which nothing is said', () => {
+  it('is kept as long as the daemon answers pings', async () => {
+    await open({ keepalive: { intervalMs: 5, count: 1 } });
+    const old = createSimulator({ host: { libvirtVersion: '0.9.4' } });
+    const mute = await LibvirtClient.open(old.connect(), {
+      description: 'an old daemon',
+      remoteName: 'qemu:///system',
+      keepalive: { intervalMs: 5, count: 1 },
+    });
+    while (simulator.counters.keepalivePings < 5) await settle();
+    assert.equal(clients[0]!.isOpen, true);
+    assert.equal(mute.isOpen, true);
+    assert.equal(old.counters.keepalivePings, 0, 'a daemon that does not know pings gets none');
+    mute.destroy();
+    await old.close();
+  });
+});
+
 describe('a connection that is used no more', () => {
   it('keeps no timer: the process may end', async () => {
     const client = await open();
