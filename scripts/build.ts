@@ -1,18 +1,29 @@
-// Bundles the agent into dist/virtlens.js: one file that needs nothing but Node.js.
+// Bundles the agent into dist/virtlens.js, and the libvirt client that other programs can use into dist/libvirt.js: one file each that
+// needs nothing but Node.js.
 import { chmodSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** Where the bundle is shipped from. */
+/** Where the agent is shipped from. */
 export const BUNDLE = join(root, 'dist', 'virtlens.js');
 
-/** Writes the bundle to a file. */
+/** Writes the agent's bundle to a file. */
 export async function buildAgent(outfile: string): Promise<void> {
+  await bundle('src/main.ts', outfile);
+  chmodSync(outfile, 0o755);
+}
+
+/** Writes the libvirt client's bundle to a file. */
+export async function buildClient(outfile: string): Promise<void> {
+  await bundle('src/libvirt/index.ts', outfile);
+}
+
+async function bundle(entry: string, outfile: string): Promise<void> {
   await build({
-    entryPoints: [join(root, 'src', 'main.ts')],
+    entryPoints: [join(root, entry)],
     outfile,
     bundle: true,
     platform: 'node',
@@ -31,8 +42,10 @@ export async function buildAgent(outfile: string): Promise<void> {
     legalComments: 'eof',
     logLevel: 'warning',
   });
-  chmodSync(outfile, 0o755);
-  process.stderr.write(`dist/virtlens.js: ${Math.round(statSync(outfile).size / 1024)} KiB\n`);
+  process.stderr.write(`${relative(root, outfile)}: ${Math.round(statSync(outfile).size / 1024)} KiB\n`);
 }
 
-if (import.meta.main) await buildAgent(BUNDLE);
+if (import.meta.main) {
+  await buildAgent(BUNDLE);
+  await buildClient(join(root, 'dist', 'libvirt.js'));
+}

@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { it } from 'node:test';
+import { buildClient } from '../../scripts/build.ts';
 import { createSimulator } from '../sim/simulator.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -13,8 +15,7 @@ const ROOT = join(import.meta.dirname, '..', '..');
 it('the example of the documentation lists VMs, follows events and ends when told', async () => {
   const text = readFileSync(join(ROOT, 'docs', 'libvirt-client.md'), 'utf8');
   const example = /```ts\n(.*?)```/s.exec(text)![1]!;
-  // Inside the package, where it finds itself by its own name.
-  const directory = mkdtempSync(join(ROOT, '.example-'));
+  const directory = mkdtempSync(join(tmpdir(), 'virtlens-example-'));
   const simulator = createSimulator({
     host: { hostname: 'example-host' },
     vms: [{ name: 'web', state: 'running' }, { name: 'db' }, { name: 'off', state: 'shutoff' }],
@@ -22,7 +23,12 @@ it('the example of the documentation lists VMs, follows events and ends when tol
   try {
     const path = join(directory, 'sock');
     await simulator.listen({ path });
-    const script = join(directory, 'example.ts');
+    // The package as it is published: the manifest and the bundle, and no TypeScript that Node would have to strip.
+    const published = join(directory, 'node_modules', 'virtlens');
+    mkdirSync(published, { recursive: true });
+    copyFileSync(join(ROOT, 'package.json'), join(published, 'package.json'));
+    await buildClient(join(published, 'dist', 'libvirt.js'));
+    const script = join(directory, 'example.mts');
     writeFileSync(script, example);
     const child = spawn(process.execPath, [script, `qemu+unix:///system?socket=${path}`], {
       stdio: ['ignore', 'pipe', 'inherit'],
