@@ -37,12 +37,14 @@ interface Shard {
   readonly partial: Set<DomainRecord>;
   /** Only VMs on which a call of ours hangs already. */
   readonly suspects: boolean;
-  /** Only VMs that answered in the last collection. */
-  readonly trusted: boolean;
+  /** Only VMs that answered in the last collection, and no call of this one is late. */
+  trusted: boolean;
   /** Its VMs were asked before, in this collection. */
   readonly retried: boolean;
   /** A connection was lost under it once. */
   wasLost: boolean;
+  /** Nothing more is asked for it in this collection. */
+  isSettled: boolean;
 }
 
 /** One collection's asking. It ends when every VM is settled or at the deadline; calls that hang outlive it. */
@@ -65,18 +67,16 @@ export class BulkRun {
   constructor(bulk: BulkStats, request: BulkRequest) {
     this.#bulk = bulk;
     this.#request = request;
-    const suspects = request.records.filter((record) => record.isSuspect);
-    const others = request.records.filter((record) => !record.isSuspect);
-    const fresh = others.filter((record) => record.state === 'fresh');
-    const rest = others.filter((record) => record.state !== 'fresh');
+    const [suspects, others] = partition(request.records, (record) => record.isSuspect);
     // VMs that a call of ours hangs on are asked together and first: their jobs are held, so the answer is immediate.
     if (suspects.length > 0) this.#queue.push(makeShard(suspects, { suspects: true }));
     if (bulk.isInCrisis) {
-      for (const shard of split(fresh, { trusted: true })) this.#queue.push(shard);
-      if (rest.length > 0) this.#queue.push(makeShard(rest));
+      const [trusted, unknown] = partition(others, (record) => record.state === 'fresh');
+      this.#queue.push(...split(trusted, { trusted: true }), ...split(unknown));
     } else {
-      // Those that were not answered last time go first, lest a host that is too slow for its deadline always leaves out the same.
-      for (const shard of split([...rest, ...fresh])) this.#queue.push(shard);
+      // Those of which the last collection had nothing go first, lest a host that is too slow always leaves out the same.
+      const [behind, current] = partition(others, (record) => record.isBehind);
+      this.#queue.push(...split([...behind, ...current]));
     }
     request.signal.addEventListener('abort', this.#onDeadline, { once: true });
     if (request.signal.aborted) this.#finish();
@@ -94,13 +94,17 @@ export class BulkRun {
 
   /** Starts calls while there is room, and ends the run when there is nothing left. */
   #pump(): void {
-    while (!this.#isOver && this.#queue.length > 0 && this.#inFlight < CALLS_IN_FLIGHT) {
-      const shard = this.#queue.shift()!;
+    while (!this.#isOver && this.#inFlight < CALLS_IN_FLIGHT) {
+      const next = this.#queue.findIndex((shard) => this.#bulk.hasPlace(shard.trusted));
+      const [shard] = next < 0 ? [] : this.#queue.splice(next, 1);
+      if (shard === undefined) break;
       this.#active.add(shard);
       // Without NOWAIT, a call for VMs whose jobs are held would wait for them.
       if (shard.suspects && !this.#bulk.session.noWait) this.#askLastly(shard);
-      else this.#ask(shard, shard.trusted);
+      else this.#ask(shard);
     }
+    // All places are taken by calls that hang: waiting would not help.
+    if (this.#inFlight === 0) for (const shard of this.#queue.splice(0)) this.#askLastly(shard);
     if (this.#isOver || this.#queue.length > 0 || this.#active.size > 0) return;
     if (this.#retry.size > 0 && !this.#retryBegan) this.#askAgainLater();
     else this.#finish();
@@ -115,22 +119,29 @@ export class BulkRun {
     });
   }
 
-  /** Makes one call for what the shard still waits for. It occupies one of the run's places until it is answered or late. */
-  #ask(shard: Shard, trusted = false): void {
-    if (!this.#bulk.takePlace(trusted)) return this.#askLastly(shard);
+  /** Makes one call for what the shard still waits for. It counts as in flight until it is answered, or late although others are. */
+  #ask(shard: Shard): void {
+    this.#bulk.takePlace();
     this.#inFlight++;
     void this.#call(shard);
+  }
+
+  /** Asks a shard again as soon as there is a place. */
+  #askAgain(shard: Shard): void {
+    this.#active.delete(shard);
+    this.#queue.unshift(shard);
+    this.#pump();
   }
 
   async #call(shard: Shard): Promise<void> {
     const { session, clock } = this.#bulk;
     const place = await session.takePlace();
-    if (place === undefined || this.#isOver) {
+    if (place === undefined || this.#isOver || shard.isSettled) {
       place?.leave();
       this.#bulk.leavePlace();
       this.#inFlight--;
-      if (!this.#isOver) this.#askLastly(shard);
-      return;
+      if (place === undefined && !shard.isSettled) this.#askLastly(shard);
+      return this.#pump();
     }
     const covers = [...shard.waiting];
     const call: BulkCall = { covers, startedMs: clock.monotonicMs(), isAnswered: false, isBlocked: false };
@@ -140,10 +151,7 @@ export class BulkRun {
       if (isInFlight) this.#inFlight--;
       isInFlight = false;
     };
-    const cancelLate = this.#after(this.#bulk.lateAfterMs(call.covers.length), () => {
-      land();
-      this.#onLate(shard, call);
-    });
+    const cancelLate = this.#after(this.#bulk.lateAfterMs(covers.length), () => this.#onLate(shard, call, land));
     const noWait = session.noWait;
     const args = {
       domains: call.covers.map((record) => record.ref),
@@ -171,19 +179,21 @@ export class BulkRun {
     this.#bulk.noteOver(call);
   }
 
-  /** Asks around a call that is late, once it is sure that the daemon answers at all. */
-  #onLate(shard: Shard, call: BulkCall): void {
+  /** Asks around a call that is late, and lets the next one go, once it is sure that the daemon answers at all. */
+  #onLate(shard: Shard, call: BulkCall, land: () => void): void {
     this.#bulk.noteHung(call);
-    if (this.#active.has(shard)) {
-      if (this.#bulk.hasAnsweredSince(call.startedMs)) this.#askAround(shard);
-      else this.#askWithoutJobs(shard, () => this.#askAround(shard));
-    }
-    this.#pump();
+    const goOn = () => {
+      land();
+      if (this.#active.has(shard)) this.#askAround(shard);
+      this.#pump();
+    };
+    if (this.#bulk.hasAnsweredSince(call.startedMs)) goOn();
+    else this.#askWithoutJobs(shard, goOn);
   }
 
   #askAround(shard: Shard): void {
-    if (!this.#active.has(shard)) return;
-    if (this.#bulk.session.noWait) return this.#ask(shard);
+    shard.trusted = false;
+    if (this.#bulk.session.noWait) return this.#askAgain(shard);
     // Without NOWAIT a second call would wait for the VM too: halves find it.
     if (shard.waiting.size === 1) return this.#askLastly(shard);
     this.#queue.unshift(...halve(shard));
@@ -197,7 +207,7 @@ export class BulkRun {
     const nowMs = clock.monotonicMs();
     const time = { askedMs: call.startedMs, answeredMs: nowMs };
     const byUuid = new Map(call.covers.map((record) => [record.ref.uuid, record]));
-    const isSettled = this.#isOver || !this.#active.has(shard);
+    const isSettled = this.#isOver || shard.isSettled;
     for (const { domain, params } of answers) {
       const record = byUuid.get(domain.uuid);
       if (record === undefined) continue;
@@ -224,7 +234,7 @@ export class BulkRun {
         }
       }
     }
-    if (isSettled) return;
+    if (isSettled) return this.#pump();
     // VMs that the daemon left out do not exist any more.
     for (const record of byUuid.values()) if (shard.waiting.has(record)) this.#gone(shard, record);
     this.#settle(shard);
@@ -240,7 +250,7 @@ export class BulkRun {
     }
     // Else an earlier call hangs on it, or is about to come back: it gets as long again before it is believed to hang.
     this.#after(this.#bulk.lateAfterMs(shard.waiting.size), () => {
-      if (!this.#active.has(shard)) return;
+      if (shard.isSettled) return;
       for (const record of shard.waiting) {
         this.#retry.delete(record);
         this.#suspect(shard, record);
@@ -260,23 +270,27 @@ export class BulkRun {
   }
 
   #settled(shard: Shard): void {
+    shard.isSettled = true;
     this.#active.delete(shard);
+    // It may have been about to be asked again.
+    const position = this.#queue.indexOf(shard);
+    if (position >= 0) this.#queue.splice(position, 1);
     this.#pump();
   }
 
   #onError(shard: Shard, error: LibvirtError, noWait: boolean): void {
     const { session, isKnown } = this.#bulk;
     if (error.code === 'ERR_LIBVIRT_REMOTE') this.#bulk.noteAnswer();
-    if (this.#isOver || !this.#active.has(shard)) return;
+    if (this.#isOver || shard.isSettled) return this.#pump();
     if (error.code !== 'ERR_LIBVIRT_REMOTE') {
       if (!session.control.isOpen || shard.wasLost) return this.#fail(error);
       // One connection may go alone; if the daemon went, so does the next attempt.
       shard.wasLost = true;
-      return this.#ask(shard);
+      return this.#askAgain(shard);
     }
     if (noWait && isRemoteError(error, REMOTE_ERROR.invalidArgument, REMOTE_ERROR.argumentUnsupported)) {
       session.noWait = false;
-      return this.#ask(shard);
+      return this.#askAgain(shard);
     }
     if (!isKnown && isUnsupported(error)) return this.#fail(error);
     this.#seekCulprit(shard, error);
@@ -316,11 +330,13 @@ export class BulkRun {
 
   /** No worker may be risked on these VMs any more: they get what libvirt answers without them, and the shard is settled. */
   #askLastly(shard: Shard): void {
+    this.#active.add(shard);
     for (const record of shard.waiting) {
       this.#suspect(shard, record);
       if (record.isSuspect && shard.waiting.size === 1) this.#report(record);
     }
     this.#askWithoutJobs(shard, () => {
+      if (shard.isSettled) return;
       for (const record of shard.waiting) if (!record.isSuspect) record.missDeadline();
       if (!shard.suspects) this.#complete = false;
       this.#settled(shard);
@@ -361,6 +377,7 @@ export class BulkRun {
   async #callWithoutJobs(covers: readonly DomainRecord[]): Promise<void> {
     const { session, clock, decoder } = this.#bulk;
     const askedMs = clock.monotonicMs();
+    if (covers.length === 0) return;
     const domains = covers.map((record) => record.ref);
     // Something must be asked, or libvirt answers all; the state tells at least whether the VM is there.
     const stats = this.#request.statsBits & JOBLESS_BITS || STATS_BIT.state;
@@ -439,6 +456,7 @@ function makeShard(records: readonly DomainRecord[], kind: ShardKind = {}, calls
     trusted: kind.trusted ?? false,
     retried: kind.retried ?? false,
     wasLost: false,
+    isSettled: false,
   };
 }
 
@@ -449,6 +467,13 @@ function split(records: readonly DomainRecord[], kind: ShardKind = {}): Shard[] 
     shards.push(makeShard(records.slice(start, start + size), kind));
   }
   return shards;
+}
+
+function partition<T>(items: readonly T[], test: (item: T) => boolean): [yes: T[], no: T[]] {
+  const yes: T[] = [];
+  const no: T[] = [];
+  for (const item of items) (test(item) ? yes : no).push(item);
+  return [yes, no];
 }
 
 /** Two shards of what a shard still waits for. The calls that hang on it may hang on either. */

@@ -9,10 +9,12 @@ import type { StatsDecoder } from './stats-decoder.ts';
 /** The most bulk calls that the daemon may have unanswered at once, those that hang included. */
 export const MAX_BULK_CALLS = 10;
 /**
- * When so many of them hang, no further VM is risked: the places that are left are for VMs that answered in the last collection, so
- * that these stay fresh whatever hangs beside them.
+ * The last of these places is kept for VMs that answered in the last collection, when so many calls hang that further ones may take
+ * all others: so these VMs stay fresh whatever hangs beside them.
  */
-export const MAX_HUNG_CALLS = 8;
+const PLACES_FOR_TRUSTED = 1;
+/** So many calls that hang are a crisis: one more could take the last place that is left to VMs of which nothing is known. */
+const CRISIS_CALLS = MAX_BULK_CALLS - PLACES_FOR_TRUSTED - 1;
 
 /** A call is late after this many times the usual duration for its count of VMs, within these bounds… */
 const LATE_FACTOR = 4;
@@ -92,9 +94,9 @@ export class BulkStats {
     return this.#hung.size;
   }
 
-  /** Whether so many calls hang that no further VM may be risked. */
+  /** Whether so many calls hang that VMs which answered in the last collection are to be told from the others. */
   get isInCrisis(): boolean {
-    return this.#hung.size >= MAX_HUNG_CALLS;
+    return this.#hung.size >= CRISIS_CALLS;
   }
 
   /** Fills the records. Rejects when the connection is lost, or with the daemon's error when it does not know the call. */
@@ -102,11 +104,14 @@ export class BulkStats {
     return new BulkRun(this, request).finished;
   }
 
-  /** Takes one of the places for calls under way; false when there is none for VMs of this kind. `leavePlace` gives it back. */
-  takePlace(trusted: boolean): boolean {
-    if (this.#underWay >= MAX_BULK_CALLS || (this.isInCrisis && !trusted)) return false;
+  /** Whether a call may be made now. */
+  hasPlace(trusted: boolean): boolean {
+    return this.session.hasRoom && this.#underWay < (trusted ? MAX_BULK_CALLS : MAX_BULK_CALLS - PLACES_FOR_TRUSTED);
+  }
+
+  /** Counts a call from before it is made until the daemon has answered it, when `leavePlace` is called. */
+  takePlace(): void {
     this.#underWay++;
-    return true;
   }
 
   leavePlace(): void {

@@ -28,11 +28,12 @@ export async function runClassicStats(bulk: BulkStats, request: ClassicRequest):
   ].values();
   const worker = async () => {
     for (const record of queue) {
-      if (request.signal.aborted || !bulk.takePlace(record.state === 'fresh')) {
+      if (request.signal.aborted || !bulk.hasPlace(record.state === 'fresh')) {
         complete = false;
         record.missDeadline();
         continue;
       }
+      bulk.takePlace();
       const call: BulkCall = { covers: [record], startedMs: clock.monotonicMs(), isAnswered: false, isBlocked: true };
       const answer = ask(bulk, call, record, request).finally(() => {
         bulk.leavePlace();

@@ -257,6 +257,7 @@ class HostCollector implements Collector {
           return true;
         }),
     ]);
+    if (signal.aborted) return;
     await Promise.all([
       jobs && this.#task(run, session, ['jobs'], () => this.#jobs.read(this.#inventory, task)),
       vcpuMapping &&

@@ -47,6 +47,8 @@ export class DomainRecord {
   complaint: string | undefined;
   /** Whether the log says that this VM's monitor hangs, and so must say when it does not any more. */
   hangReported = false;
+  /** Whether the last snapshot had no fresh statistics of it. */
+  isBehind = false;
   #ref: DomainRef;
   /** Since when the ref is known to be so, monotonic. */
   #refAtMs: number;
@@ -179,6 +181,12 @@ export class DomainRecord {
    * when they were asked for at `sinceMs` or later, the start of the collection; else `ageMs` is the age of their oldest part.
    */
   show(sinceMs: number, nowMs: number): BestStats {
+    const best = this.#best(sinceMs, nowMs);
+    this.isBehind = !best.fresh;
+    return best;
+  }
+
+  #best(sinceMs: number, nowMs: number): BestStats {
     const servable = <T extends AnswerTime>(answer: T | undefined) =>
       answer !== undefined && nowMs - answer.askedMs <= LAST_KNOWN_MAX_AGE_MS ? answer : undefined;
     const full = servable(this.#full);

@@ -23,6 +23,8 @@ export const CALLS_PER_CLIENT = 4;
 export const MAX_HANGING_CALLS = 12;
 /** A line without calls is closed when the others have this much room: as much as a collection uses at once. */
 const LINE_ROOM_WANTED = 3;
+/** After a connection was refused, no further one is tried for this long. */
+const REFUSED_MS = 60_000;
 /** One call's own limit while a connection is set up. */
 const SET_UP_TIMEOUT_MS = 10_000;
 
@@ -69,7 +71,11 @@ export class Session {
   readonly #lane = new CallLane(() => CALLS_PER_CLIENT - this.#takenOnControl);
   #lines: Line[] = [];
   #waitingForPlace = 0;
+  /** Whoever waits for a place to be left, because no connection can be opened. */
+  #placeWaiters: Array<() => void> = [];
   #opening: Promise<boolean> | undefined;
+  /** Until when no further connection is tried, monotonic. */
+  #refusedUntilMs = Number.NEGATIVE_INFINITY;
   #ping: Promise<boolean> | undefined;
 
   private constructor(control: LibvirtClient, host: HostInfo, connect: Connect, clock: Clock) {
@@ -145,20 +151,32 @@ export class Session {
 
   // ---- calls that may hang -------------------------------------------------------------------------------------------------------
 
+  /** Whether a place can be had without waiting until one is left: there is room, or another connection may be opened. */
+  get hasRoom(): boolean {
+    if (this.#placesTaken + this.#waitingForPlace >= MAX_HANGING_CALLS) return false;
+    return this.#clock.monotonicMs() >= this.#refusedUntilMs || this.#lineWithRoom() !== undefined;
+  }
+
   /**
-   * A place for one call that may hang, opening a connection if need be; undefined when none can be had. Whoever takes it leaves it
-   * when the daemon has answered or the connection is gone, and not before: the count of workers taken depends on it.
+   * A place for one call that may hang, opening a connection if need be and waiting if none can be opened; undefined when none can be
+   * had. Whoever takes it leaves it when the daemon has answered or the connection is gone, and not before: the count of workers
+   * taken depends on it.
    */
   async takePlace(): Promise<Place | undefined> {
-    if (!this.control.isOpen || this.#placesTaken + this.#waitingForPlace >= MAX_HANGING_CALLS) return undefined;
+    if (this.#placesTaken + this.#waitingForPlace >= MAX_HANGING_CALLS) return undefined;
     let line = this.#lineWithRoom();
     this.#waitingForPlace++;
     try {
       while (line === undefined) {
-        this.#opening ??= this.#openLine().finally(() => {
-          this.#opening = undefined;
-        });
-        if (!(await this.#opening)) return undefined;
+        if (!this.control.isOpen) return undefined;
+        if (this.#clock.monotonicMs() < this.#refusedUntilMs) {
+          await new Promise<void>((resolve) => this.#placeWaiters.push(resolve));
+        } else {
+          this.#opening ??= this.#openLine().finally(() => {
+            this.#opening = undefined;
+          });
+          if (!(await this.#opening)) this.#refusedUntilMs = this.#clock.monotonicMs() + REFUSED_MS;
+        }
         line = this.#lineWithRoom();
       }
     } finally {
@@ -180,12 +198,19 @@ export class Session {
   async close(): Promise<void> {
     this.#abort.abort();
     await Promise.all(this.#clients().map((client) => client.close()));
+    this.#admit();
   }
 
   /** Drops every connection without a word: the daemon does not listen any more. */
   destroy(): void {
     this.#abort.abort();
     for (const client of this.#clients()) client.destroy();
+    this.#admit();
+  }
+
+  /** Those that wait for a place look again. */
+  #admit(): void {
+    for (const look of this.#placeWaiters.splice(0)) look();
   }
 
   #clients(): readonly LibvirtClient[] {
@@ -205,16 +230,16 @@ export class Session {
     return this.#lines.find((line) => line.client.isOpen && line.taken < line.places);
   }
 
-  /** Opens one more line; false when the daemon takes no more of them. */
+  /** Opens one more line; false when the daemon takes no further connection. */
   async #openLine(): Promise<boolean> {
     let client: LibvirtClient;
     try {
       client = await this.#connect(this.#abort.signal);
     } catch {
-      if (!this.control.isOpen || this.#lines.length > 0) return false;
+      if (this.#lines.length > 0) return false;
       // A daemon or tunnel that takes a single connection: the control connection must do for all, one place always left free.
       this.#lines.push({ client: this.control, places: CALLS_PER_CLIENT - 1, taken: 0 });
-      return true;
+      return false;
     }
     if (!this.control.isOpen || this.#abort.signal.aborted) {
       client.destroy();
@@ -227,6 +252,7 @@ export class Session {
   #leave(line: Line): void {
     line.taken--;
     if (line.client === this.control) this.#lane.admit();
+    this.#admit();
     if (line.taken > 0) return;
     const others = this.#lines.filter((other) => other !== line && other.client.isOpen);
     const room = others.reduce((sum, other) => sum + other.places - other.taken, 0);
