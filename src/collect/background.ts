@@ -9,12 +9,12 @@ import type { Collector, CollectRequest } from './collector.ts';
 export function collectInBackground(collector: Collector, intervalMs: number, clock: Clock): Collector {
   let latest: Snapshot | undefined;
   let cancel = () => {};
-  let closed = false;
+  let isClosed = false;
   const round = async () => {
     const startedMs = clock.monotonicMs();
     latest = await collector.collect({ deadlineMs: intervalMs });
-    if (closed) return;
-    cancel = clock.schedule(Math.max(0, intervalMs - (clock.monotonicMs() - startedMs)), round);
+    if (isClosed) return;
+    cancel = clock.schedule(Math.max(0, intervalMs - (clock.monotonicMs() - startedMs)), () => void round());
   };
   void round();
   return {
@@ -28,7 +28,7 @@ export function collectInBackground(collector: Collector, intervalMs: number, cl
       return collector.isConnected;
     },
     close() {
-      closed = true;
+      isClosed = true;
       cancel();
       return collector.close();
     },

@@ -38,7 +38,6 @@ const BLOCK_PARAMS_WANTED = 16;
 export interface ClassicRequest {
   readonly client: LibvirtClient;
   readonly groups: ReadonlySet<StatsGroup>;
-  readonly signal: AbortSignal;
   readonly logger: Logger;
 }
 
@@ -48,9 +47,10 @@ export interface ClassicRequest {
  * device's error leaves out that device's numbers.
  */
 export async function readClassicStats(record: DomainRecord, request: ClassicRequest): Promise<DomainStats> {
-  const { client, groups, signal, logger } = request;
+  const { client, groups, logger } = request;
   const domain = record.ref;
-  const limits = { signal };
+  // Giving up would leave the daemon's worker blocked and uncounted; whoever waits decides for how long.
+  const limits = { timeoutMs: Number.POSITIVE_INFINITY };
   const info = await client.call('domainGetInfo', { domain }, limits);
   const running = domain.id >= 0;
   const optional = async <T>(answer: Promise<T>, what: string): Promise<T | undefined> => {

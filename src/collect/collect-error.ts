@@ -1,8 +1,7 @@
 /**
  * - `ERR_COLLECT_CLOSED`: the collector has been closed.
- * - `ERR_COLLECT_FILTER`: a VM filter is not a regular expression.
  */
-export type CollectErrorCode = 'ERR_COLLECT_CLOSED' | 'ERR_COLLECT_FILTER';
+export type CollectErrorCode = 'ERR_COLLECT_CLOSED';
 
 /** What this room throws of its own; libvirt's errors stay libvirt's. */
 export class CollectError extends Error {

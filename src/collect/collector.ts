@@ -1,15 +1,17 @@
 import { isUnsupported, LibvirtError, STATS_BIT } from '../libvirt/index.ts';
 import type { Clock } from '../model/clock.ts';
 import type { Logger } from '../model/logger.ts';
-import type { CollectionTask, DomainSnapshot, Snapshot, StatsGroup, StoragePool } from '../model/snapshot.ts';
+import type { DomainSnapshot, Snapshot, StatsGroup, StoragePool } from '../model/snapshot.ts';
 import { BulkStats } from './bulk-stats.ts';
 import { runClassicStats } from './classic-run.ts';
 import { Connector } from './connector.ts';
 import type { DomainRecord } from './domain-record.ts';
 import { type DomainFilter, Inventory } from './inventory.ts';
 import type { Connect, Session } from './session.ts';
-import { JobReader, PoolReader, readVcpuMappings, type VcpuMapping, withVcpuMapping } from './side-tasks.ts';
+import { JobReader, PoolReader, type VcpuMapping, VcpuMappingReader, withVcpuMapping } from './side-tasks.ts';
 import { createStatsDecoder, type StatsDecoder } from './stats-decoder.ts';
+import { TaskLog } from './task-log.ts';
+import { LATE, waitFor } from './waiting.ts';
 
 /** libvirt's bit of each statistics group. */
 const GROUP_BITS: Readonly<Record<StatsGroup, number>> = {
@@ -25,8 +27,12 @@ const GROUP_BITS: Readonly<Record<StatsGroup, number>> = {
   dirtyrate: STATS_BIT.dirtyRate,
 };
 
-/** The last known values of a VM that does not answer are served this long. */
-const LAST_KNOWN_MAX_AGE_MS = 300_000;
+/** How long a collection waits for a connection when connecting has gone badly: black-holed hosts answer nothing for minutes. */
+const TROUBLED_CONNECT_WAIT_MS = 3_000;
+/** How long a collection waits for a daemon that was silent for a whole collection before. */
+const SILENT_WAIT_MS = 1_000;
+/** The part of a collection's time that reading XML may take; statistics get the rest. */
+const XML_PART = 0.5;
 
 export interface CollectorOptions {
   readonly connect: Connect;
@@ -79,10 +85,16 @@ export function createCollector(options: CollectorOptions): Collector {
 /** One observation under way. */
 interface Run {
   readonly startedMs: number;
-  readonly tasks: CollectionTask[];
-  up: boolean;
+  readonly tasks: TaskLog;
+  /** Aborts at the deadline. */
+  readonly signal: AbortSignal;
+  readonly xmlSignal: AbortSignal;
+  session: Session | undefined;
+  /** A connection was lost on the way: whether the daemon is there is seen by asking it. */
+  mustPing: boolean;
+  isLost: boolean;
   pools: readonly StoragePool[] | undefined;
-  mappings: ReadonlyMap<DomainRecord, VcpuMapping>;
+  readonly mappings: Map<DomainRecord, VcpuMapping>;
 }
 
 class HostCollector implements Collector {
@@ -93,21 +105,26 @@ class HostCollector implements Collector {
   readonly #inventory: Inventory;
   readonly #decoder: StatsDecoder;
   readonly #statsBits: number;
+  readonly #taskNames: readonly string[];
   readonly #jobs = new JobReader();
   readonly #pools = new PoolReader();
+  readonly #mappings = new VcpuMappingReader();
   readonly #bulk = new WeakMap<Session, BulkStats>();
-  readonly #hostCpus = new WeakMap<Session, number>();
-  /** The parts that do not work, with the error that was told. */
+  /** What the log was told last of a part that fails, by its name. */
   readonly #complaints = new Map<string, string>();
+  readonly #toldFields = new Set<string>();
   #current: { readonly run: Run; readonly done: Promise<Snapshot> } | undefined;
 
   constructor(options: CollectorOptions) {
+    const { groups, pools, jobs, vcpuMapping } = options;
     this.#options = options;
     this.#clock = options.clock;
     this.#logger = options.logger;
     this.#inventory = new Inventory(options.filter ?? (() => true), options.clock, options.logger);
     this.#decoder = createStatsDecoder({ hypervisorCounters: options.hypervisorCounters ?? false });
-    this.#statsBits = [...options.groups].reduce((bits, group) => bits | GROUP_BITS[group], 0);
+    this.#statsBits = [...groups].reduce((bits, group) => bits | GROUP_BITS[group], 0);
+    const others = [pools && 'pools', jobs && 'jobs', vcpuMapping && 'vcpu_mapping'];
+    this.#taskNames = ['inventory', ...groups, ...others.filter((name) => typeof name === 'string')];
     this.#connector = new Connector({
       connect: options.connect,
       target: options.target,
@@ -129,199 +146,175 @@ class HostCollector implements Collector {
     );
   }
 
-  close(): Promise<void> {
-    return this.#connector.close();
+  async close(): Promise<void> {
+    await this.#connector.close();
+    await this.#current?.done;
   }
 
   collect({ deadlineMs }: CollectRequest): Promise<Snapshot> {
-    if (this.#current === undefined) {
-      const run: Run = {
-        startedMs: this.#clock.monotonicMs(),
-        tasks: [],
-        up: false,
-        pools: undefined,
-        mappings: new Map(),
-      };
-      const done = this.#collect(run, deadlineMs).finally(() => {
-        this.#current = undefined;
-      });
-      this.#current = { run, done };
-      return done;
-    }
+    if (this.#current === undefined) return this.#begin(deadlineMs);
     // Somebody with less time than the run has left gets what has arrived when that time is over.
     const { run, done } = this.#current;
-    return new Promise((resolve, reject) => {
-      const cancel = this.#clock.schedule(deadlineMs, () => resolve(this.#snapshot(run)));
-      done.then(resolve, reject).finally(cancel);
-    });
+    return waitFor(done, this.#clock, NEVER, deadlineMs).then((snapshot) =>
+      snapshot === LATE ? this.#snapshot(run) : snapshot,
+    );
   }
 
-  async #collect(run: Run, deadlineMs: number): Promise<Snapshot> {
-    const abort = new AbortController();
-    const { signal } = abort;
-    const cancelDeadline = this.#clock.schedule(deadlineMs, () => abort.abort());
+  #begin(deadlineMs: number): Promise<Snapshot> {
+    const deadline = new AbortController();
+    const xmlDeadline = new AbortController();
+    const cancelDeadline = this.#clock.schedule(deadlineMs, () => deadline.abort());
+    const cancelXmlDeadline = this.#clock.schedule(deadlineMs * XML_PART, () => xmlDeadline.abort());
+    const run: Run = {
+      startedMs: this.#clock.monotonicMs(),
+      tasks: new TaskLog(this.#taskNames, this.#clock),
+      signal: deadline.signal,
+      xmlSignal: xmlDeadline.signal,
+      session: undefined,
+      mustPing: false,
+      isLost: false,
+      pools: undefined,
+      mappings: new Map(),
+    };
+    const done = this.#collect(run).finally(() => {
+      cancelDeadline();
+      cancelXmlDeadline();
+      this.#current = undefined;
+    });
+    this.#current = { run, done };
+    return done;
+  }
+
+  async #collect(run: Run): Promise<Snapshot> {
     try {
-      const session = await this.#acquire(signal);
-      if (session !== undefined) {
-        run.up = true;
-        await this.#observe(run, session, signal);
+      run.session = await this.#acquire(run);
+      if (run.session !== undefined) {
+        await this.#observe(run, run.session);
+        await this.#ensureHeard(run, run.session);
       }
     } catch (error) {
-      // The connection was lost on the way; the connector has said so.
-      run.up = false;
-      this.#logger.debug('a collection ended early', { error: (error as Error).message });
-    } finally {
-      cancelDeadline();
-      abort.abort();
+      if (!(error instanceof LibvirtError)) throw error;
+      // The connection was lost on the way; the connector says so.
+      run.isLost = true;
+      this.#logger.debug('a collection ended early', { error: error.message });
     }
     return this.#snapshot(run);
   }
 
+  // ---- the daemon ----------------------------------------------------------------------------------------------------------------
+
   /** A session whose daemon listens, or undefined. */
-  async #acquire(signal: AbortSignal): Promise<Session | undefined> {
-    const session = await Promise.race([this.#connector.acquire().catch(() => undefined), aborted(signal)]);
-    if (session === undefined || !session.silent) return session;
-    // Nothing was heard in the whole last collection. One small call shows whether it listens again; a second one is never sent.
-    if (session.control.outstandingCalls > 0) {
-      const answered = await Promise.race([this.#ping(session), aborted(signal)]);
-      if (answered !== true) return undefined;
+  async #acquire(run: Run): Promise<Session | undefined> {
+    const waitMs = this.#connector.isTroubled ? TROUBLED_CONNECT_WAIT_MS : Number.POSITIVE_INFINITY;
+    const acquired = this.#connector.acquire().catch(() => undefined);
+    const session = await waitFor(acquired, this.#clock, run.signal, waitMs);
+    if (session === LATE || session === undefined) return undefined;
+    const { silentSinceMs } = session;
+    if (silentSinceMs === undefined) return session;
+    // Nothing was heard in the whole last collection. One small call shows whether the daemon listens again.
+    if (session.heardAtMs < silentSinceMs) {
+      const isThere = await waitFor(session.ping(), this.#clock, run.signal, SILENT_WAIT_MS);
+      if (isThere !== true) return undefined;
     }
-    session.silent = false;
+    session.silentSinceMs = undefined;
+    this.#logger.info('libvirt answers again', { uri: this.#options.target });
     return session;
   }
 
-  #pings = new WeakMap<Session, Promise<boolean>>();
-
-  #ping(session: Session): Promise<boolean> {
-    let ping = this.#pings.get(session);
-    if (ping === undefined) {
-      ping = session.control
-        .call('connectGetLibVersion', undefined, { timeoutMs: Number.POSITIVE_INFINITY })
-        .then(
-          () => true,
-          (error: LibvirtError) => error.code === 'ERR_LIBVIRT_REMOTE',
-        )
-        .finally(() => this.#pings.delete(session));
-      this.#pings.set(session, ping);
+  /** Whether the daemon answered anything in this collection is what `up` says; a collection that had nothing to ask asks for that. */
+  async #ensureHeard(run: Run, session: Session): Promise<void> {
+    if (run.mustPing || !this.#isHeard(run, session)) {
+      const isThere = await waitFor(session.ping(), this.#clock, run.signal);
+      if (isThere === false) run.isLost = true;
     }
-    return ping;
-  }
-
-  async #observe(run: Run, session: Session, signal: AbortSignal): Promise<void> {
-    let answered = false;
-    await this.#task(run, ['inventory'], async () => {
-      await this.#inventory.sync(session.control, signal);
-      answered = true;
-      return true;
-    });
-    if (!answered) return this.#noAnswer(run, session, signal);
-
-    const { pools, jobs, vcpuMapping } = this.#options;
-    await Promise.all([
-      this.#statistics(run, session, signal),
-      pools &&
-        this.#task(run, ['pools'], async () => {
-          run.pools = await this.#pools.read(session.control, signal);
-          return true;
-        }),
-    ]);
-    await Promise.all([
-      jobs && this.#task(run, ['jobs'], () => this.#jobs.read(session.control, this.#inventory, signal, this.#logger)),
-      vcpuMapping &&
-        this.#task(run, ['vcpu_mapping'], async () => {
-          run.mappings = await this.#readMappings(session, signal);
-          return true;
-        }),
-    ]);
-  }
-
-  async #statistics(run: Run, session: Session, signal: AbortSignal): Promise<void> {
-    // No bits at all would mean all of them to libvirt.
-    if (this.#statsBits === 0) return;
-    const records = this.#inventory.records();
-    const onGone = (record: DomainRecord) => this.#inventory.remove(record);
-    let answers = 0;
-    await this.#task(run, [...this.#options.groups], async () => {
-      if (session.bulkStats) {
-        try {
-          const bulk = this.#bulkOf(session);
-          const outcome = await bulk.run({ statsBits: this.#statsBits, records, signal, onGone });
-          answers = outcome.answers;
-          return outcome.complete;
-        } catch (error) {
-          if (!isUnsupported(error)) throw error;
-          session.bulkStats = false;
-          this.#logger.info(
-            'the daemon has no all-domain statistics call (libvirt before 1.2.8); the older calls are used',
-            {
-              uri: this.#options.target,
-            },
-          );
-        }
-      }
-      const { clock: _, groups } = this.#options;
-      const outcome = await runClassicStats({
-        session,
-        records,
-        groups,
-        signal,
-        clock: this.#clock,
-        logger: this.#logger,
-        onGone,
-      });
-      answers = outcome.answers;
-      return outcome.complete;
-    });
-    if (answers === 0 && records.length > 0 && signal.aborted) this.#noAnswer(run, session, signal);
-  }
-
-  /** Nothing came before the deadline: the daemon hangs, and no VM is to blame. */
-  #noAnswer(run: Run, session: Session, signal: AbortSignal): void {
-    if (!signal.aborted && session.control.isOpen) return;
-    run.up = false;
-    if (session.silent || !session.control.isOpen) return;
-    session.silent = true;
+    if (this.#isHeard(run, session) || !session.control.isOpen) return;
+    session.silentSinceMs = this.#clock.monotonicMs();
     this.#logger.warn('libvirt does not answer', { uri: this.#options.target });
   }
 
-  /** Runs one task, notes its time and success under each name, and lets only the loss of the connection through. */
-  async #task(run: Run, names: readonly string[], work: () => Promise<boolean>): Promise<void> {
-    const startedMs = this.#clock.monotonicMs();
+  #isHeard(run: Run, session: Session): boolean {
+    return session.heardAtMs >= run.startedMs;
+  }
+
+  // ---- what is asked -------------------------------------------------------------------------------------------------------------
+
+  async #observe(run: Run, session: Session): Promise<void> {
+    const { signal, xmlSignal } = run;
+    // Without statistics only the list tells who runs.
+    const listAnyway = this.#statsBits === 0;
+    const isListed = await this.#task(run, session, ['inventory'], async () => {
+      await this.#inventory.sync(session, { signal, xmlSignal, listAnyway });
+      return true;
+    });
+    if (!isListed) return;
+    const task = { session, signal, clock: this.#clock, logger: this.#logger };
+    const { pools, jobs, vcpuMapping } = this.#options;
+    await Promise.all([
+      this.#statistics(run, session),
+      pools &&
+        this.#task(run, session, ['pools'], async () => {
+          run.pools = await this.#pools.read(task);
+          return true;
+        }),
+    ]);
+    if (signal.aborted) return;
+    await Promise.all([
+      jobs && this.#task(run, session, ['jobs'], () => this.#jobs.read(this.#inventory, task)),
+      vcpuMapping &&
+        this.#task(run, session, ['vcpu_mapping'], () =>
+          this.#mappings.read(this.#inventory.records(), run.mappings, task),
+        ),
+    ]);
+  }
+
+  async #statistics(run: Run, session: Session): Promise<void> {
+    // No bits at all would mean all of them to libvirt.
+    if (this.#statsBits === 0) return;
+    const { groups, target } = this.#options;
+    const bulk = this.#bulkOf(session);
+    const request = {
+      records: this.#inventory.records(),
+      signal: run.signal,
+      onGone: (record: DomainRecord) => this.#inventory.remove(record),
+    };
+    await this.#task(run, session, [...groups], async () => {
+      if (session.bulkStats) {
+        try {
+          return (await bulk.run({ ...request, statsBits: this.#statsBits })).complete;
+        } catch (error) {
+          if (!isUnsupported(error)) throw error;
+          session.bulkStats = false;
+          const what = 'the daemon has no all-domain statistics call (libvirt before 1.2.8); the older calls are used';
+          this.#logger.info(what, { uri: target });
+        }
+      }
+      return (await runClassicStats(bulk, { ...request, groups })).complete;
+    });
+  }
+
+  /** Runs one task under its names and answers whether it went well; only the loss of the connection goes through. */
+  async #task(run: Run, session: Session, names: readonly string[], work: () => Promise<boolean>): Promise<boolean> {
+    const finish = run.tasks.start(names);
     let success = false;
     try {
       success = await work();
       if (success) this.#complaints.delete(names.join(','));
     } catch (error) {
-      if (
-        !(error instanceof LibvirtError) ||
-        error.code === 'ERR_LIBVIRT_CLOSED' ||
-        error.code === 'ERR_LIBVIRT_PROTOCOL'
-      ) {
-        throw error;
-      }
-      if (error.code !== 'ERR_LIBVIRT_ABORTED') this.#complain(names.join(','), error.message);
+      if (!(error instanceof LibvirtError) || !session.control.isOpen) throw error;
+      if (error.code === 'ERR_LIBVIRT_CLOSED' || error.code === 'ERR_LIBVIRT_PROTOCOL') run.mustPing = true;
+      // Of a daemon that answers nothing at all, that is what will be told.
+      if (error.code !== 'ERR_LIBVIRT_ABORTED' && this.#isHeard(run, session)) this.#complain(names.join(','), error);
     } finally {
-      const durationMs = this.#clock.monotonicMs() - startedMs;
-      for (const name of names) run.tasks.push({ name, durationMs, success });
+      finish(success);
     }
+    return success;
   }
 
-  /** The same trouble is told once, however many collections meet it, until the part works again. */
-  #complain(part: string, error: string): void {
-    if (this.#complaints.get(part) === error) return;
-    this.#complaints.set(part, error);
-    this.#logger.warn('a part of the collection failed', { part, error });
-  }
-
-  async #readMappings(session: Session, signal: AbortSignal): Promise<ReadonlyMap<DomainRecord, VcpuMapping>> {
-    let cpus = this.#hostCpus.get(session);
-    if (cpus === undefined) {
-      const node = await session.control.call('nodeGetInfo', undefined, { signal });
-      // As virNodeGetInfo's documentation counts them: CPUs that are offline included.
-      cpus = node.nodes * node.sockets * node.cores * node.threads;
-      this.#hostCpus.set(session, cpus);
-    }
-    return readVcpuMappings(session.control, this.#inventory.records(), cpus, signal);
+  /** The same trouble of a part is told once, until the part goes well. */
+  #complain(part: string, error: Error): void {
+    if (this.#complaints.get(part) === error.message) return;
+    this.#complaints.set(part, error.message);
+    this.#logger.warn('a part of the collection failed', { part, error: error.message });
   }
 
   #bulkOf(session: Session): BulkStats {
@@ -333,55 +326,59 @@ class HostCollector implements Collector {
     return bulk;
   }
 
+  // ---- what is answered ----------------------------------------------------------------------------------------------------------
+
   #snapshot(run: Run): Snapshot {
     const nowMs = this.#clock.monotonicMs();
-    const session = this.#connector.session;
-    const up = run.up && session !== undefined;
-    const domains: DomainSnapshot[] = [];
-    let quarantined = 0;
-    if (up) {
-      for (const record of this.#inventory.records()) {
-        if (record.state === 'quarantined') quarantined++;
-        const { stats, ageMs, fresh } = record.bestStats(run.startedMs, nowMs, LAST_KNOWN_MAX_AGE_MS);
-        const mapping = run.mappings.get(record);
-        domains.push({
-          name: record.ref.name,
-          uuid: record.ref.uuid,
-          id: record.ref.id < 0 ? undefined : record.ref.id,
-          config: record.config,
-          stats: mapping === undefined ? stats : withVcpuMapping(stats, mapping),
-          job: record.job,
-          statsAgeMs: ageMs,
-          timedOut: !fresh && this.#statsBits !== 0,
-        });
-      }
-    }
-    const unknownFields = this.#decoder.takeUnknownFields();
-    if (unknownFields.size > 0) {
-      this.#logger.debug('libvirt sent statistics that this version does not know', {
-        fields: [...unknownFields.keys()].join(' '),
-      });
-    }
+    const { session } = run;
+    const up = session?.control.isOpen === true && !run.isLost && this.#isHeard(run, session);
+    const records = up ? this.#inventory.records() : [];
     return {
       takenAtMs: this.#clock.wallMs(),
       up,
-      host: session?.host,
-      domains,
+      host: this.#connector.session?.host,
+      domains: records.map((record) => this.#showDomain(record, run, nowMs)),
       pools: up ? run.pools : undefined,
       collection: {
         durationMs: nowMs - run.startedMs,
-        tasks: [...run.tasks],
-        quarantined,
-        blockedCalls: (session && this.#bulk.get(session)?.hungCalls) ?? 0,
-        unknownFields,
+        tasks: run.tasks.report(),
+        quarantined: records.filter((record) => record.state === 'quarantined').length,
+        blockedCalls: session === undefined ? 0 : this.#blockedCalls(session),
+        unknownFields: this.#takeUnknownFields(),
       },
     };
   }
+
+  #showDomain(record: DomainRecord, run: Run, nowMs: number): DomainSnapshot {
+    const { stats, ageMs, fresh } = record.show(run.startedMs, nowMs);
+    const mapping = run.mappings.get(record);
+    return {
+      name: record.ref.name,
+      uuid: record.ref.uuid,
+      id: record.isActive ? record.ref.id : undefined,
+      config: record.config,
+      stats: mapping === undefined ? stats : withVcpuMapping(stats, mapping),
+      job: record.job,
+      statsAgeMs: ageMs,
+      timedOut: !fresh && this.#statsBits !== 0,
+    };
+  }
+
+  #blockedCalls(session: Session): number {
+    const hung = this.#bulk.get(session)?.hungCalls ?? 0;
+    return hung + session.givenUpCalls + Number(this.#jobs.isBlocked) + Number(this.#pools.isBlocked);
+  }
+
+  #takeUnknownFields(): ReadonlyMap<string, number> {
+    const fields = this.#decoder.takeUnknownFields();
+    const untold = [...fields.keys()].filter((name) => !this.#toldFields.has(name));
+    if (untold.length > 0 && this.#toldFields.size < TOLD_FIELDS_MAX) {
+      for (const name of untold) this.#toldFields.add(name);
+      this.#logger.debug('libvirt sent statistics that this version does not know', { fields: untold.join(' ') });
+    }
+    return fields;
+  }
 }
 
-function aborted(signal: AbortSignal): Promise<undefined> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(undefined);
-    else signal.addEventListener('abort', () => resolve(undefined), { once: true });
-  });
-}
+const TOLD_FIELDS_MAX = 1_000;
+const NEVER = new AbortController().signal;

@@ -1,0 +1,241 @@
+// Thousands of scrapes of a running agent while VMs come, go and hang and the daemon drops its connections. What the agent holds
+// (memory, descriptors, timers and other handles) is written down in the calm after each cycle, and must not grow.
+//
+//   npm run soak                        6000 scrapes, about two minutes, against the simulator
+//   npm run soak -- --scrapes 50000     for a night
+//   npm run soak -- --real              against a private libvirtd with real guests (root, Debian)
+//   npm run soak -- --agent dist/virtlens.js
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { createSimulator } from '../src/sim/simulator.ts';
+import { startLibvirt } from '../test/lab/libvirt.ts';
+import { findFreePort } from '../test/lab/ports.ts';
+
+/** Scrapes in one cycle: VMs hang in its middle, and its end is calm. */
+const CYCLE = 50;
+const HANG_AT = 10;
+const WAKE_AT = 35;
+/** Every so many cycles the daemon drops all connections. */
+const DROP_EVERY = 4;
+const SCRAPE_TIMEOUT_MS = 10_000;
+
+/** What may grow from the second quarter of the cycles to the last, by a share and an amount. */
+const ALLOWED = {
+  heapBytes: { share: 0.1, amount: 2 * 1024 * 1024 },
+  residentBytes: { share: 0.15, amount: 8 * 1024 * 1024 },
+  descriptors: { share: 0, amount: 2 },
+  handles: { share: 0, amount: 2 },
+} as const;
+type Measure = keyof typeof ALLOWED;
+type Sample = Readonly<Record<Measure, number>>;
+
+/** The host that the agent watches, and what happens there. */
+interface Target {
+  readonly uri: string;
+  /** A VM comes and one goes. */
+  churn(number: number): Promise<void>;
+  hang(): Promise<void>;
+  wake(): Promise<void>;
+  drop(): Promise<void>;
+  close(): Promise<void>;
+}
+
+const { values: options } = parseArgs({
+  options: {
+    scrapes: { type: 'string', default: '6000' },
+    real: { type: 'boolean', default: false },
+    agent: { type: 'string', default: join(dirname(import.meta.dirname), 'src', 'main.ts') },
+  },
+});
+const scrapes = Number(options.scrapes);
+if (!Number.isSafeInteger(scrapes) || scrapes < 8 * CYCLE) {
+  process.stderr.write(
+    `soak: --scrapes must be a number from ${8 * CYCLE} up, so that there is something to compare\n`,
+  );
+  process.exit(1);
+}
+process.exitCode = await soak(Math.floor(scrapes / CYCLE));
+
+async function soak(cycles: number): Promise<number> {
+  const dir = mkdtempSync(join(tmpdir(), 'virtlens-soak-'));
+  const target = options.real ? await realTarget() : await simulatedTarget(dir);
+  const agent = await startAgent(target.uri, dir);
+  try {
+    const samples: Sample[] = [];
+    for (let cycle = 0; cycle < cycles; cycle++) {
+      const slowestMs = await runCycle(target, agent, cycle);
+      const sample = await agent.sample();
+      samples.push(sample);
+      if (cycle % Math.max(1, Math.floor(cycles / 20)) === 0 || cycle === cycles - 1) {
+        process.stdout.write(`${describe(sample, (cycle + 1) * CYCLE)}, slowest scrape ${Math.round(slowestMs)} ms\n`);
+      }
+    }
+    return judge(samples);
+  } finally {
+    await agent.stop();
+    await target.close();
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** One cycle; answers its slowest scrape. Throws when the calm at its end is none. */
+async function runCycle(target: Target, agent: Agent, cycle: number): Promise<number> {
+  let slowestMs = 0;
+  for (let i = 0; i < CYCLE; i++) {
+    await target.churn(cycle * CYCLE + i);
+    if (i === HANG_AT) await target.hang();
+    if (i === WAKE_AT) await target.wake();
+    if (i === WAKE_AT + 2 && cycle % DROP_EVERY === DROP_EVERY - 1) await target.drop();
+    const startedMs = performance.now();
+    const text = await agent.scrape();
+    slowestMs = Math.max(slowestMs, performance.now() - startedMs);
+    if (i !== CYCLE - 1) continue;
+    if (!/^libvirt_up 1$/m.test(text)) throw new Error('soak: libvirt is not up in the calm at the end of a cycle');
+    if (!/^virtlens_quarantined_domains 0$/m.test(text)) throw new Error('soak: VMs are in quarantine in the calm');
+  }
+  return slowestMs;
+}
+
+function describe(sample: Sample, count: number): string {
+  const mib = (bytes: number) => `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
+  return `${String(count).padStart(6)} scrapes: heap ${mib(sample.heapBytes)}, resident ${mib(sample.residentBytes)}, descriptors ${sample.descriptors}, handles ${sample.handles}`;
+}
+
+/** Compares the second quarter with the last: the first is the warming up. */
+function judge(samples: readonly Sample[]): number {
+  const quarter = Math.floor(samples.length / 4);
+  let code = 0;
+  for (const measure of Object.keys(ALLOWED) as Measure[]) {
+    const median = (part: readonly Sample[]) => {
+      const sorted = part.map((sample) => sample[measure]).sort((a, b) => a - b);
+      return sorted[Math.floor(sorted.length / 2)]!;
+    };
+    const before = median(samples.slice(quarter, 2 * quarter));
+    const after = median(samples.slice(-quarter));
+    const { share, amount } = ALLOWED[measure];
+    if (after <= before * (1 + share) + amount) continue;
+    process.stderr.write(`soak: ${measure} grew from ${before} to ${after}\n`);
+    code = 1;
+  }
+  process.stdout.write(code === 0 ? 'soak: nothing grew\n' : 'soak: failed\n');
+  return code;
+}
+
+// ---- the agent -------------------------------------------------------------------------------------------------------------------
+
+interface Agent {
+  scrape(): Promise<string>;
+  sample(): Promise<Sample>;
+  stop(): Promise<void>;
+}
+
+async function startAgent(uri: string, dir: string): Promise<Agent> {
+  const port = await findFreePort();
+  const file = join(dir, 'held.json');
+  const runtime = ['--expose-gc', '--import', join(import.meta.dirname, 'handles.ts')];
+  const flags = [`--libvirt.uri=${uri}`, `--web.listen-address=127.0.0.1:${port}`, '--log.level=error'];
+  const child = spawn(process.execPath, [...runtime, resolve(options.agent), 'serve', ...flags], {
+    env: { ...process.env, VIRTLENS_SOAK_FILE: file },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  const scrape = async (path = '/metrics') => {
+    const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+      headers: { 'x-prometheus-scrape-timeout-seconds': String(SCRAPE_TIMEOUT_MS / 1000) },
+      signal: AbortSignal.timeout(2 * SCRAPE_TIMEOUT_MS),
+    });
+    if (!response.ok) throw new Error(`soak: the agent answered ${response.status}`);
+    return response.text();
+  };
+  for (let tries = 0; ; tries++) {
+    try {
+      await scrape('/-/ready');
+      break;
+    } catch (error) {
+      if (tries >= 200 || child.exitCode !== null) throw error;
+      await delay(100);
+    }
+  }
+  return { scrape, sample: () => takeSample(child, file), stop: () => stopChild(child) };
+}
+
+async function takeSample(child: ChildProcess, file: string): Promise<Sample> {
+  const startedMs = performance.now();
+  child.kill('SIGUSR2');
+  while (!existsSync(file)) {
+    if (performance.now() - startedMs > SCRAPE_TIMEOUT_MS)
+      throw new Error('soak: the agent does not say what it holds');
+    await delay(5);
+  }
+  const held = JSON.parse(readFileSync(file, 'utf8')) as {
+    readonly heapUsed: number;
+    readonly rss: number;
+    readonly handles: Readonly<Record<string, number>>;
+  };
+  rmSync(file);
+  return {
+    heapBytes: held.heapUsed,
+    residentBytes: held.rss,
+    descriptors: readdirSync(`/proc/${child.pid}/fd`).length,
+    handles: Object.values(held.handles).reduce((sum, count) => sum + count, 0),
+  };
+}
+
+async function stopChild(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill('SIGTERM');
+  const [code] = await once(child, 'exit');
+  if (code !== 0) throw new Error(`soak: the agent ended with code ${code}`);
+}
+
+// ---- hosts -----------------------------------------------------------------------------------------------------------------------
+
+async function simulatedTarget(dir: string): Promise<Target> {
+  const simulator = createSimulator({ fleets: [{ count: 50 }] });
+  const path = join(dir, 'libvirt-sock');
+  const listening = await simulator.listen({ path });
+  const { hypervisor } = simulator;
+  const hung = ['vm-003', 'vm-018', 'vm-019', 'vm-037'];
+  return {
+    uri: `qemu+unix:///system?socket=${listening.address}`,
+    async churn(number) {
+      hypervisor.create({ name: `churn-${number}` });
+      if (number >= 5) hypervisor.destroy(`churn-${number - 5}`);
+      hypervisor.setMetadata('vm-001', `<app xmlns="urn:soak">${number}</app>`);
+    },
+    async hang() {
+      for (const name of hung) hypervisor.hang(name);
+    },
+    async wake() {
+      for (const name of hung) hypervisor.unhang(name);
+    },
+    async drop() {
+      simulator.disconnectAll();
+    },
+    close: () => simulator.close(),
+  };
+}
+
+async function realTarget(): Promise<Target> {
+  const host = await startLibvirt();
+  const guests = Array.from({ length: 8 }, (_, i) => ({ name: `guest-${i}`, disks: [{ target: 'vda' }], nics: [{}] }));
+  await host.createDomains(guests, 'paused');
+  const signal = async (kind: 'STOP' | 'CONT') => {
+    for (const { name } of guests.slice(0, 2)) await host.signalQemu(name, kind);
+  };
+  return {
+    uri: `qemu+unix:///system?socket=${host.roSocket}`,
+    async churn(number) {
+      await host.createDomain({ name: `churn-${number}` }, 'shutoff');
+      if (number >= 5) await host.virsh('undefine', `churn-${number - 5}`);
+    },
+    hang: () => signal('STOP'),
+    wake: () => signal('CONT'),
+    drop: () => host.restart(),
+    close: () => host.stop(),
+  };
+}
