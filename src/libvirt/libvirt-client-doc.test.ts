@@ -28,6 +28,7 @@ it('the example of the documentation lists VMs, follows events and ends when tol
     mkdirSync(published, { recursive: true });
     copyFileSync(join(ROOT, 'package.json'), join(published, 'package.json'));
     await buildClient(join(published, 'dist', 'libvirt.js'));
+    writeFileSync(join(directory, 'package.json'), '{ "private": true }');
     const script = join(directory, 'example.mts');
     writeFileSync(script, example);
     const child = spawn(process.execPath, [script, `qemu+unix:///system?socket=${path}`], {
