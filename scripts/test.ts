@@ -51,7 +51,12 @@ function findTestFiles(): string[] {
 
 /** Runs a program of node_modules in the foreground and gives its exit code. */
 function run(program: string, args: readonly string[]): Promise<number> {
-  const env = { ...process.env, PATH: `${join(ROOT, 'node_modules', '.bin')}:${process.env.PATH ?? ''}` };
+  const env = {
+    ...process.env,
+    PATH: `${join(ROOT, 'node_modules', '.bin')}:${process.env.PATH ?? ''}`,
+    // Else the type checker leaves a cache in the system's temporary folder.
+    NODE_DISABLE_COMPILE_CACHE: '1',
+  };
   const child = spawn(program, args, { cwd: ROOT, env, stdio: 'inherit' });
   const forward = (signal: NodeJS.Signals) => child.kill(signal);
   const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
