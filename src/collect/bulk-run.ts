@@ -47,8 +47,13 @@ interface Shard {
   isSettled: boolean;
 }
 
+/** Fills the records. Rejects when the connection is lost, or with the daemon's error when it does not know the call. */
+export function runBulkStats(bulk: BulkStats, request: BulkRequest): Promise<{ readonly complete: boolean }> {
+  return new BulkRun(bulk, request).finished;
+}
+
 /** One collection's asking. It ends when every VM is settled or at the deadline; calls that hang outlive it. */
-export class BulkRun {
+class BulkRun {
   readonly #bulk: BulkStats;
   readonly #request: BulkRequest;
   readonly #queue: Shard[] = [];

@@ -1,7 +1,6 @@
 import type { DomainRef, TypedParams } from '../libvirt/index.ts';
 import type { Clock } from '../model/clock.ts';
 import type { Logger } from '../model/logger.ts';
-import { BulkRun } from './bulk-run.ts';
 import type { DomainRecord, HungCall } from './domain-record.ts';
 import type { Session } from './session.ts';
 import type { StatsDecoder } from './stats-decoder.ts';
@@ -97,11 +96,6 @@ export class BulkStats {
   /** Whether so many calls hang that VMs which answered in the last collection are to be told from the others. */
   get isInCrisis(): boolean {
     return this.#hung.size >= CRISIS_CALLS;
-  }
-
-  /** Fills the records. Rejects when the connection is lost, or with the daemon's error when it does not know the call. */
-  run(request: BulkRequest): Promise<{ readonly complete: boolean }> {
-    return new BulkRun(this, request).finished;
   }
 
   /** Whether a call may be made now. */

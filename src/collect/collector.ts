@@ -2,6 +2,7 @@ import { isUnsupported, LibvirtError, STATS_BIT } from '../libvirt/index.ts';
 import type { Clock } from '../model/clock.ts';
 import type { Logger } from '../model/logger.ts';
 import type { DomainSnapshot, Snapshot, StatsGroup, StoragePool } from '../model/snapshot.ts';
+import { runBulkStats } from './bulk-run.ts';
 import { BulkStats } from './bulk-stats.ts';
 import { runClassicStats } from './classic-run.ts';
 import { Connector } from './connector.ts';
@@ -280,7 +281,7 @@ class HostCollector implements Collector {
     await this.#task(run, session, [...groups], async () => {
       if (session.bulkStats) {
         try {
-          return (await bulk.run({ ...request, statsBits: this.#statsBits })).complete;
+          return (await runBulkStats(bulk, { ...request, statsBits: this.#statsBits })).complete;
         } catch (error) {
           if (!isUnsupported(error)) throw error;
           session.bulkStats = false;

@@ -118,7 +118,8 @@ export class PoolReader {
 
   /** Rejects with libvirt's error, or ERR_LIBVIRT_ABORTED at the signal. A pool on storage that hangs costs one worker, and the pools of later collections. */
   async read({ session, clock, signal }: SideTask): Promise<readonly StoragePool[] | undefined> {
-    if (this.#isOut) throw new LibvirtError('ERR_LIBVIRT_TIMEOUT', 'the storage pools still have not answered');
+    // Told when it began to take too long; as an abort it is not told again.
+    if (this.#isOut) throw new LibvirtError('ERR_LIBVIRT_ABORTED', 'the storage pools still have not answered');
     const outcome = await waitFor(this.#readAll(session), clock, signal, POOLS_WAIT_MS);
     if (outcome !== LATE) return outcome;
     if (signal.aborted) throw new LibvirtError('ERR_LIBVIRT_ABORTED', 'the storage pools were not waited for');
