@@ -1,0 +1,113 @@
+// What a scrape costs, virtlens beside Debian's prometheus-libvirt-exporter: `npm run bench`. Prints Markdown on standard output and
+// its progress on standard error.
+//
+//   npm run bench                    100 VMs, 60 scrapes of each exporter; about six minutes
+//   npm run bench -- --vms N --scrapes N
+//   npm run bench -- --quick         20 VMs, 10 scrapes: whether it works, not what it costs
+//   npm run bench -- --write-docs    also puts the figures into docs/performance.md
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { buildAgent } from '../scripts/build.ts';
+import { installSystemPackages } from '../scripts/install-system-packages.ts';
+import { unavailable } from '../test/lab/tools.ts';
+import { describeMachine } from './machine.ts';
+import { measureRealVms } from './real-vms.ts';
+import { reportRealVms, reportSimulatedVms } from './report.ts';
+import { measureSimulatedVms } from './simulated-vms.ts';
+
+const DOCUMENT = join(import.meta.dirname, '..', 'docs', 'performance.md');
+/** Everything behind this line of the document is the last run's output. */
+const MARK = '<!-- what follows is written by npm run bench -- --write-docs -->\n';
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(argv: readonly string[]): Promise<number> {
+  const options = readOptions(argv);
+  if (typeof options === 'string') {
+    process.stderr.write(`bench: ${options}\n`);
+    return 1;
+  }
+  const { vms, scrapes, simulatedScrapes, writeDocs } = options;
+  const dir = mkdtempSync(join(tmpdir(), 'virtlens-bench-'));
+  try {
+    // The bundle that is measured stays what it is while others build.
+    const bundle = join(dir, 'virtlens.mjs');
+    await buildAgent(bundle);
+    if (unavailable('libvirt', 'exporter') !== false) await installSystemPackages();
+    const sections = [header(argv)];
+    const reason = unavailable('libvirt', 'exporter');
+    if (reason === false) {
+      sections.push(reportRealVms(await measureRealVms({ bundle, vms, scrapes, say }), vms, scrapes));
+    } else {
+      sections.push(`### Running VMs\n\nNot measured: ${reason}.`);
+    }
+    sections.push(
+      reportSimulatedVms(await measureSimulatedVms({ bundle, scrapes: simulatedScrapes, say }), simulatedScrapes),
+    );
+    const report = `${sections.join('\n\n')}\n`;
+    process.stdout.write(report);
+    if (writeDocs) writeDocument(report);
+    return 0;
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+interface Options {
+  readonly vms: number;
+  readonly scrapes: number;
+  readonly simulatedScrapes: number;
+  readonly writeDocs: boolean;
+}
+
+/** The options, or in one line what is wrong with them. */
+function readOptions(argv: readonly string[]): Options | string {
+  let values: { vms?: string; scrapes?: string; quick?: boolean; 'write-docs'?: boolean };
+  try {
+    ({ values } = parseArgs({
+      args: [...argv],
+      options: {
+        vms: { type: 'string' },
+        scrapes: { type: 'string' },
+        quick: { type: 'boolean' },
+        'write-docs': { type: 'boolean' },
+      },
+    }));
+  } catch (error) {
+    return `${(error as Error).message.split('\n')[0]}; the options are --vms N, --scrapes N, --quick and --write-docs`;
+  }
+  const quick = values.quick === true;
+  const vms = Number(values.vms ?? (quick ? 20 : 100));
+  const scrapes = Number(values.scrapes ?? (quick ? 10 : 60));
+  if (!Number.isInteger(vms) || vms < 2) return `--vms cannot be '${values.vms}': give a whole number of 2 or more`;
+  if (!Number.isInteger(scrapes) || scrapes < 1)
+    return `--scrapes cannot be '${values.scrapes}': give a whole number of 1 or more`;
+  return { vms, scrapes, simulatedScrapes: quick ? 3 : 10, writeDocs: values['write-docs'] === true };
+}
+
+function header(argv: readonly string[]): string {
+  const command = [
+    'npm run bench',
+    ...(argv.length > 0 ? ['--', ...argv.filter((arg) => arg !== '--write-docs')] : []),
+  ];
+  return [
+    `## The last run: ${new Date().toISOString().slice(0, 10)}`,
+    '',
+    `\`${command.join(' ')}\` on`,
+    '',
+    ...describeMachine().map((line) => `- ${line}`),
+  ].join('\n');
+}
+
+function say(line: string): void {
+  process.stderr.write(`bench: ${line}\n`);
+}
+
+function writeDocument(report: string): void {
+  const text = readFileSync(DOCUMENT, 'utf8');
+  const at = text.indexOf(MARK);
+  if (at < 0) throw new Error(`${DOCUMENT} has lost the line ${MARK.trim()}`);
+  writeFileSync(DOCUMENT, `${text.slice(0, at)}${MARK}\n${report}`);
+}

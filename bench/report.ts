@@ -1,0 +1,166 @@
+// The figures as Markdown: what was aimed for stands beside what was reached.
+import type { Hang, RealResult } from './real-vms.ts';
+import { PEER_PATIENCE_MS } from './real-vms.ts';
+import { LARGE_VMS, type SimulatedResult, SMALL_VMS } from './simulated-vms.ts';
+import type { Cost } from './subject.ts';
+
+/** The aims. Ratios are virtlens / peer on the same VMs with the same families. */
+const AIM = {
+  wallRatio: 0.4,
+  daemonCpuRatio: 0.6,
+  ownCpuRatio: 0.15,
+  hungFirstMs: 3_000,
+  hungNextMs: 1_000,
+  growthRatio: 11,
+  ownCpuPer1000Ms: 60,
+} as const;
+
+export function reportRealVms({ peer, same, all, hangs }: RealResult, vms: number, scrapes: number): string {
+  const rows: readonly (readonly [string, (cost: Cost) => number, (value: number) => string, number?])[] = [
+    ['wall time, median', (cost) => cost.wallMedianMs, milliseconds, AIM.wallRatio],
+    ['wall time, 95th percentile', (cost) => cost.wallP95Ms, milliseconds],
+    ['CPU of libvirtd a scrape', (cost) => cost.daemonCpuMs, milliseconds, AIM.daemonCpuRatio],
+    ['own CPU a scrape', (cost) => cost.ownCpuMs, milliseconds, AIM.ownCpuRatio],
+    ['resident set', (cost) => cost.residentBytes, mebibytes],
+    ['samples', (cost) => cost.samples, String],
+    ['bytes', (cost) => cost.bytes, kibibytes],
+    ['bytes on the wire', (cost) => cost.wireBytes, kibibytes],
+  ];
+  const costs = table(
+    ['', 'peer', 'virtlens, same families', '÷ peer', 'aim', 'virtlens, default families', '÷ peer'],
+    rows.map(([name, read, print, aim]) => {
+      const ratio = read(same) / read(peer);
+      return [
+        name,
+        print(read(peer)),
+        print(read(same)),
+        ratio.toFixed(2),
+        aim === undefined ? '' : `≤ ${aim.toFixed(2)}: ${verdict(ratio <= aim)}`,
+        print(read(all)),
+        (read(all) / read(peer)).toFixed(2),
+      ];
+    }),
+  );
+  return [
+    `### ${vms} running VMs, two disks and a bridged NIC each`,
+    '',
+    `${scrapes} scrapes of each, in turn. CPU is a mean over all of them.`,
+    '',
+    costs,
+    '',
+    '### VMs that hang (SIGSTOP)',
+    '',
+    'virtlens with its default families: one scrape, then ten more, back to back; then one of the peer.',
+    '',
+    table(
+      [
+        'hung',
+        'first scrape',
+        'aim',
+        'next ten: median (slowest)',
+        'aim',
+        'others fresh in all of the ten',
+        'marked',
+        'libvirt_up',
+        'scrapes to recover',
+        'peer',
+      ],
+      hangs.map(hangRow),
+    ),
+  ].join('\n');
+}
+
+function hangRow({ hung, vms, first, next, peer, scrapesToRecover }: Hang): string[] {
+  const slowest = Math.max(...next.map(({ wallMs }) => wallMs));
+  const middle = next.map(({ wallMs }) => wallMs).toSorted((a, b) => a - b)[Math.floor(next.length / 2)]!;
+  const fewest = Math.min(...next.map(({ fresh }) => fresh));
+  const marked = new Set(next.map((scrape) => scrape.marked));
+  return [
+    `${hung} of ${vms}`,
+    milliseconds(first.wallMs),
+    `≤ ${milliseconds(AIM.hungFirstMs)}: ${verdict(first.wallMs <= AIM.hungFirstMs)}`,
+    `${milliseconds(middle)} (${milliseconds(slowest)})`,
+    `≤ ${milliseconds(AIM.hungNextMs)}: ${verdict(slowest <= AIM.hungNextMs)}`,
+    `${fewest} of ${vms - hung}: ${verdict(fewest >= vms - hung)}`,
+    [...marked].join(', '),
+    [first, ...next].every(({ up }) => up) ? '1' : '0',
+    scrapesToRecover === undefined ? 'did not' : String(scrapesToRecover),
+    peer === undefined
+      ? `no answer in ${PEER_PATIENCE_MS / 1000} s`
+      : `${milliseconds(peer.wallMs)}, libvirt_up ${peer.up ? 1 : 0}`,
+  ];
+}
+
+export function reportSimulatedVms(results: readonly SimulatedResult[], scrapes: number): string {
+  const name = ({ families, gzip }: SimulatedResult) =>
+    `${families === 'same' ? "the peer's" : 'default'}, ${gzip ? 'gzip' : 'no gzip'}`;
+  return [
+    `### ${group(SMALL_VMS)} and ${group(LARGE_VMS)} simulated VMs: the agent alone`,
+    '',
+    `\`virtlens sim\` in a process of its own; ${scrapes} scrapes of each size in turn, after a warm-up. The wall time is mostly the simulator's.`,
+    '',
+    table(
+      [
+        'families, encoding',
+        'VMs',
+        'samples',
+        'own CPU a scrape',
+        'a 1,000 VMs',
+        'aim',
+        '÷ 1,000 VMs',
+        'aim',
+        'wall time, median',
+        'resident set',
+      ],
+      results.flatMap((result) =>
+        (
+          [
+            [SMALL_VMS, result.small],
+            [LARGE_VMS, result.large],
+          ] as const
+        ).map(([vms, cost]) => {
+          const per1000 = (cost.ownCpuMs * 1000) / vms;
+          const growth = result.large.ownCpuMs / result.small.ownCpuMs;
+          const isLarge = vms === LARGE_VMS;
+          return [
+            name(result),
+            group(vms),
+            group(cost.samples),
+            milliseconds(cost.ownCpuMs),
+            milliseconds(per1000),
+            `≤ ${AIM.ownCpuPer1000Ms} ms: ${verdict(per1000 <= AIM.ownCpuPer1000Ms)}`,
+            isLarge ? growth.toFixed(1) : '',
+            isLarge ? `≤ ${AIM.growthRatio}: ${verdict(growth <= AIM.growthRatio)}` : '',
+            milliseconds(cost.wallMedianMs),
+            mebibytes(cost.residentBytes),
+          ];
+        }),
+      ),
+    ),
+  ].join('\n');
+}
+
+function verdict(reached: boolean): string {
+  return reached ? 'reached' : '**not reached**';
+}
+
+function milliseconds(value: number): string {
+  return value < 10 ? `${value.toFixed(1)} ms` : `${group(value)} ms`;
+}
+
+function mebibytes(value: number): string {
+  return `${Math.round(value / 2 ** 20)} MiB`;
+}
+
+function kibibytes(value: number): string {
+  return `${group(value / 1024)} KiB`;
+}
+
+function group(value: number): string {
+  return Math.round(value).toLocaleString('en-US');
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+}
