@@ -22,6 +22,8 @@ const HANG_AT = 10;
 const WAKE_AT = 35;
 /** Every so many cycles the daemon drops all connections. */
 const DROP_EVERY = 4;
+/** Of the VMs that come and go, so many are there at a time. */
+const CHURN_ALIVE = 5;
 const SCRAPE_TIMEOUT_MS = 10_000;
 
 /** What may grow from the second quarter of the cycles to the last, by a share and an amount. */
@@ -194,6 +196,11 @@ async function stopChild(child: ChildProcess): Promise<void> {
 
 // ---- hosts -----------------------------------------------------------------------------------------------------------------------
 
+/** Names come back: caches that are bounded by some ten thousand names would be filling all the time otherwise. */
+function churnName(number: number): string {
+  return `churn-${number % 100}`;
+}
+
 async function simulatedTarget(dir: string): Promise<Target> {
   const simulator = createSimulator({ fleets: [{ count: 50 }] });
   const path = join(dir, 'libvirt-sock');
@@ -203,8 +210,8 @@ async function simulatedTarget(dir: string): Promise<Target> {
   return {
     uri: `qemu+unix:///system?socket=${listening.address}`,
     async churn(number) {
-      hypervisor.create({ name: `churn-${number}` });
-      if (number >= 5) hypervisor.destroy(`churn-${number - 5}`);
+      hypervisor.create({ name: churnName(number) });
+      if (number >= CHURN_ALIVE) hypervisor.destroy(churnName(number - CHURN_ALIVE));
       hypervisor.setMetadata('vm-001', `<app xmlns="urn:soak">${number}</app>`);
     },
     async hang() {
@@ -230,8 +237,8 @@ async function realTarget(): Promise<Target> {
   return {
     uri: `qemu+unix:///system?socket=${host.roSocket}`,
     async churn(number) {
-      await host.createDomain({ name: `churn-${number}` }, 'shutoff');
-      if (number >= 5) await host.virsh('undefine', `churn-${number - 5}`);
+      await host.createDomain({ name: churnName(number) }, 'shutoff');
+      if (number >= CHURN_ALIVE) await host.virsh('undefine', churnName(number - CHURN_ALIVE));
     },
     hang: () => signal('STOP'),
     wake: () => signal('CONT'),

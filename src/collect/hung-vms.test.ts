@@ -187,6 +187,26 @@ describe('many VMs that hang', () => {
     assert.deepEqual(timedOut(await host.collect()), []);
   });
 
+  it('all of them, a pool that hangs and then the daemon itself take sixteen workers', async () => {
+    const pools = [{ name: 'images', capacityBytes: 1_000, allocationBytes: 400 }];
+    await using host = new SimulatedHost({ ...running(100), pools }, { jobs: true, pools: true, vcpuMapping: true });
+    await host.collect();
+    await host.pass(15_000);
+    host.simulator.inject({ procedure: 'storagePoolGetInfo', delayMs: 10_000_000 });
+    for (const name of fleetNames(100)) host.simulator.hypervisor.hang(name);
+    await host.scrape(10, 15_000, (snapshot) => assert.equal(snapshot.up, true));
+    assert.ok(host.simulator.workers.busy <= 12, `${host.simulator.workers.busy} workers are busy`);
+    for (const procedure of ['domainGetVcpuPinInfo', 'domainGetJobInfo'] as const) {
+      host.simulator.inject({ procedure, delayMs: 10_000_000 });
+    }
+    await host.scrape(20, 15_000, (snapshot) => assert.equal(snapshot.up, true));
+    host.simulator.inject({ delayMs: 10_000_000 });
+    await host.scrape(20, 15_000, () => {});
+    assert.ok(host.mostOutstanding <= 16, `${host.mostOutstanding} calls were unanswered at once`);
+    assert.ok(host.simulator.workers.busy >= 12);
+    assert.equal(host.simulator.workers.waiting, 0);
+  });
+
   it('all of a small host are no reason to say that the daemon is away', async () => {
     await using host = new SimulatedHost(running(2));
     host.simulator.hypervisor.hang('vm-001');
