@@ -295,7 +295,8 @@ function addDomain(domain: DomainSnapshot, { groups, vcpuMapping }: TelegrafOpti
   const { stats } = domain;
   if (groups.has('state') && stats.state) add('libvirt_state', STATE, stats.state);
   if (domain.statsAgeMs > 0) return;
-  if (groups.has('cpu_total') && stats.cpu) addCpu(stats.cpu, add);
+  // Of a VM that is off, libvirt's QEMU driver tells the CPU time of libvirtd itself.
+  if (groups.has('cpu_total') && stats.cpu && domain.id !== undefined) addCpu(stats.cpu, add);
   if (groups.has('balloon') && stats.balloon) add('libvirt_balloon', BALLOON, stats.balloon);
   if (stats.vcpu) addVcpus(stats.vcpu, groups.has('vcpu'), vcpuMapping, add);
   if (groups.has('interface') && stats.interfaces) {
