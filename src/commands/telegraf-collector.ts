@@ -17,6 +17,8 @@ export function openTelegrafCollector(
     groups,
     vcpuMapping,
     ...(domains.size > 0 && { filter: (name: string) => domains.has(name) }),
+    // Every gathering connects if need be and tells why it could not: before the first connection nothing else is to try or to tell.
+    isHopeless: () => true,
     clock,
     logger,
   });

@@ -14,6 +14,8 @@ export interface GathererOptions {
   readonly collect: (request: { readonly deadlineMs: number }) => Promise<Snapshot>;
   /** How long one collection may wait for VMs that do not answer. */
   readonly deadlineMs: number;
+  /** Whether there will be more gatherings, which a failure need not be the end of. */
+  readonly gathersAgain: boolean;
   /** Hands the points on; settles when the receiver can take more. */
   readonly emit: (points: readonly Point[]) => Promise<void>;
   readonly clock: Clock;
@@ -35,13 +37,14 @@ export interface Gatherer {
 export function createGatherer(options: GathererOptions): Gatherer {
   const { input, clock, logger } = options;
   const prefix = `[${input.logName}]`;
+  const hope = options.gathersAgain ? '; the next gathering tries again' : '';
   let failure: string | undefined;
   let silentVms = '';
 
   function reportFailure(error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
     if (message === failure) logger.debug(`${prefix} Error in gathering: ${message}`);
-    else logger.error(`${prefix} Error in gathering: ${message}; the next gathering tries again`);
+    else logger.error(`${prefix} Error in gathering: ${message}${hope}`);
     failure = message;
   }
 
@@ -70,7 +73,7 @@ export function createGatherer(options: GathererOptions): Gatherer {
         const snapshot = await options.collect({ deadlineMs: options.deadlineMs });
         stopWatching();
         if (signal.aborted) return false;
-        if (!snapshot.up) throw new Error(`there is no connection to ${input.libvirtUri}`);
+        if (!snapshot.up) throw new Error(`${input.libvirtUri} does not answer`);
         const points = toPoints(snapshot, { ...input, hostTag: options.hostTag });
         if (points.length === 0) logger.debug(`${prefix} Nothing found: there are no VMs, or none of those configured`);
         await options.emit(nameAndTag(points, input));

@@ -2,6 +2,7 @@ import { fstatSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { isatty } from 'node:tty';
 import { SYSTEM_CLOCK } from '../model/clock.ts';
+import { takeSignals } from './held-signals.ts';
 import type { TelegrafProcess } from './telegraf.ts';
 
 /** The process that this code runs in, for `runTelegraf`. */
@@ -14,9 +15,7 @@ export function currentProcess(openCollector: TelegrafProcess['openCollector']):
     stderr: process.stderr,
     hostname: hostname(),
     clock: SYSTEM_CLOCK,
-    onSignal(signals, callback) {
-      for (const signal of signals) process.on(signal, callback);
-    },
+    onSignal: takeSignals,
     openCollector,
   };
 }

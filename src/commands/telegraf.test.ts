@@ -26,9 +26,15 @@ function start(
   argv: readonly string[],
   {
     collect,
+    connect,
     env = {},
     stdinIsNull = false,
-  }: { collect?: Collect; env?: Record<string, string>; stdinIsNull?: boolean } = {},
+  }: {
+    collect?: Collect;
+    connect?: (input: TelegrafInput) => Promise<Error | undefined>;
+    env?: Record<string, string>;
+    stdinIsNull?: boolean;
+  } = {},
 ) {
   const clock = new ManualClock();
   const printed = { stdout: '', stderr: '' };
@@ -60,6 +66,7 @@ function start(
     openCollector(input) {
       opened++;
       return {
+        connect: () => connect?.(input) ?? Promise.resolve(undefined),
         collect({ deadlineMs }) {
           deadlinesMs.push(deadlineMs);
           return collect?.(input) ?? Promise.resolve(makeSnapshot(['a']));
@@ -131,8 +138,29 @@ test('--once fails when libvirt is away, and prints what the other inputs have',
   });
   assert.equal(await exited, 1);
   assert.equal(printed.stdout, LINE_A);
-  assert.match(printed.stderr, /^E! \[inputs\.libvirt\] Error in gathering: connection refused;.*\n$/);
+  assert.match(printed.stderr, /^E! \[inputs\.libvirt\] Error in gathering: connection refused\n$/);
   assert.deepEqual(deadlinesMs, [7000, 4000]);
+});
+
+test('--once that cannot connect says why in one line, and takes no longer than it has', async () => {
+  const refused = start(['--once'], { connect: async () => new Error('the server refuses the certificate') });
+  assert.equal(await refused.exited, 1);
+  assert.equal(
+    refused.printed.stderr,
+    'E! [inputs.libvirt] Error in gathering: qemu:///system: the server refuses the certificate\n',
+  );
+  const hanging = start(['--once'], {
+    connect: () => new Promise(() => {}),
+    collect: async () => makeSnapshot([], { up: false }),
+  });
+  while (hanging.clock.waiting < 2) await settle();
+  await hanging.clock.advance(4000);
+  assert.equal(await hanging.exited, 1);
+  assert.match(
+    hanging.printed.stderr,
+    /^E! \[inputs\.libvirt\] Error in gathering: qemu:\/\/\/system does not answer\n$/,
+  );
+  assert.deepEqual(hanging.deadlinesMs, [1]);
 });
 
 for (const [title, config, argv, expected] of [
@@ -318,7 +346,7 @@ for (const [argv, expected] of [
 ] as const) {
   test(`refused: ${argv.join(' ').replaceAll(directory, '')}`, async () => {
     const { exited, printed } = start(argv);
-    assert.equal(await exited, 2);
+    assert.equal(await exited, 1);
     assert.match(printed.stderr, expected);
     assert.match(printed.stderr, /^[^\n]+\n$/, 'one line');
     assert.doesNotMatch(printed.stderr, /hunter2/);

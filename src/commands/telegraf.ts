@@ -21,6 +21,8 @@ import { followStandardInput, startTelegrafLoop, type TelegrafLoop } from './tel
 
 /** The part of a collector that this command uses. */
 export interface TelegrafCollector {
+  /** Tries to connect if there is no connection, and answers the error. */
+  connect(): Promise<Error | undefined>;
   collect(request: { readonly deadlineMs: number }): Promise<Snapshot>;
   /** Ends what runs. */
   close(): Promise<void>;
@@ -97,7 +99,7 @@ const FLAGS = defineFlags(
 );
 type Flags = FlagValues<typeof FLAG_TABLE>;
 
-const EXIT_USAGE = 2;
+const EXIT_CANNOT_WORK = 1;
 /** inputs.exec gives a command 5 s unless told; what was not printed by then is lost. */
 const ONCE_DEADLINE_MS = 4000;
 const ONCE_WRITE_TIMEOUT_MS = 10_000;
@@ -107,8 +109,8 @@ const LAST_WRITE_TIMEOUT_MS = 3000;
 const GREATEST_CONFIG_BYTES = 16 * 1024 * 1024;
 
 /**
- * `virtlens telegraf`. Settles with the exit code: 0, 1 when `--once` did not get or write everything, 2 when flags or configuration
- * are wrong. Never rejects for a reason that a user can mend.
+ * `virtlens telegraf`. Settles with the exit code: 0, or 1 when flags or configuration are wrong, or `--once` did not get or write
+ * everything. Never rejects for a reason that a user can mend.
  */
 export async function runTelegraf(argv: readonly string[], process: TelegrafProcess): Promise<number> {
   const writeLog = (line: string) => void process.stderr.write(line);
@@ -129,7 +131,7 @@ export async function runTelegraf(argv: readonly string[], process: TelegrafProc
   } catch (error) {
     if (!(error instanceof FlagError || error instanceof TelegrafConfigError)) throw error;
     logger.error(error.message);
-    return EXIT_USAGE;
+    return EXIT_CANNOT_WORK;
   }
   for (const notice of config.notices) logger.warn(notice);
   return flags.once
@@ -204,17 +206,20 @@ function openSession(
 ): Session {
   // The clock's timers do not keep a process alive that waits for nothing else.
   const keepAlive = setInterval(() => {}, 2 ** 30);
+  // Started anew for every gathering, it would say each time that it connected.
+  const collectorLogger = flags.once ? { ...logger, info: logger.debug } : logger;
   const collectors: TelegrafCollector[] = [];
   const gatherers = config.inputs.map((input) => {
-    const collector = process.openCollector(input, logger);
+    const collector = process.openCollector(input, collectorLogger);
     collectors.push(collector);
     const tags = new Map(input.tags);
     tags.delete('host');
     return createGatherer({
       input: { ...input, tags },
       hostTag: flags['host-tag'] ?? input.tags.get('host') ?? config.hostname ?? process.hostname,
-      collect: (request) => collector.collect(request),
+      collect: ({ deadlineMs }) => collectConnected(collector, input.libvirtUri, deadlineMs, process.clock),
       deadlineMs: chooseDeadlineMs(input, flags.once),
+      gathersAgain: !flags.once,
       emit,
       clock: process.clock,
       logger,
@@ -227,6 +232,19 @@ function openSession(
     },
     release: () => clearInterval(keepAlive),
   };
+}
+
+/** Collects, connecting before if need be. Rejects with the reason why there is no connection. */
+async function collectConnected(
+  collector: TelegrafCollector,
+  uri: string,
+  deadlineMs: number,
+  clock: Clock,
+): Promise<Snapshot> {
+  const startedMs = clock.monotonicMs();
+  const failure = await settleWithin(collector.connect(), deadlineMs, clock);
+  if (failure !== undefined) throw new Error(`${uri}: ${failure.message}`, { cause: failure });
+  return collector.collect({ deadlineMs: Math.max(1, deadlineMs - (clock.monotonicMs() - startedMs)) });
 }
 
 /**
@@ -278,14 +296,15 @@ function openOutlet(
   };
 }
 
-/** Waits for the promise, but no longer than that. */
-async function settleWithin(promise: Promise<unknown>, timeoutMs: number, clock: Clock): Promise<void> {
+/** Waits for the promise, but no longer than that: the answer is undefined then. */
+async function settleWithin<T>(promise: Promise<T>, timeoutMs: number, clock: Clock): Promise<T | undefined> {
   let cancel = () => {};
-  const timeout = new Promise<void>((resolve) => {
-    cancel = clock.schedule(timeoutMs, resolve);
+  const timeout = new Promise<undefined>((resolve) => {
+    cancel = clock.schedule(timeoutMs, () => resolve(undefined));
   });
-  await Promise.race([promise, timeout]);
+  const outcome = await Promise.race([promise, timeout]);
   cancel();
+  return outcome;
 }
 
 // ---- flags and files --------------------------------------------------------------------------------------------------------------

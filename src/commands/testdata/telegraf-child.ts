@@ -6,5 +6,5 @@ import { makeSnapshot } from '../telegraf-testkit.ts';
 const snapshot = makeSnapshot(['x'.repeat(Number(process.env.NAME_LENGTH ?? '1'))]);
 process.exitCode = await runTelegraf(
   process.argv.slice(2),
-  currentProcess(() => ({ collect: async () => snapshot, close: async () => {} })),
+  currentProcess(() => ({ connect: async () => undefined, collect: async () => snapshot, close: async () => {} })),
 );
