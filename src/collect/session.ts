@@ -70,6 +70,8 @@ export class Session {
   readonly #abort = new AbortController();
   readonly #lane = new CallLane(() => CALLS_PER_CLIENT - this.#takenOnControl);
   #lines: Line[] = [];
+  /** Lines that have done their service and are saying goodbye. */
+  readonly #leaving = new Set<LibvirtClient>();
   #waitingForPlace = 0;
   /** Whoever waits for a place to be left, because no connection can be opened. */
   #placeWaiters: Array<() => void> = [];
@@ -214,7 +216,7 @@ export class Session {
   }
 
   #clients(): readonly LibvirtClient[] {
-    return [...new Set([this.control, ...this.#lines.map((line) => line.client)])];
+    return [...new Set([this.control, ...this.#lines.map((line) => line.client), ...this.#leaving])];
   }
 
   get #placesTaken(): number {
@@ -259,7 +261,9 @@ export class Session {
     if (room < LINE_ROOM_WANTED) return;
     // It was opened while calls that hang filled the others, and has done its service.
     this.#lines = this.#lines.filter((other) => other !== line);
-    if (line.client !== this.control) void line.client.close();
+    if (line.client === this.control) return;
+    this.#leaving.add(line.client);
+    void line.client.close().then(() => this.#leaving.delete(line.client));
   }
 }
 
