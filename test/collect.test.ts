@@ -277,9 +277,12 @@ describeLab('the collection from a real libvirtd', ['libvirt'], () => {
     it('says goodbye without an error in the log of the daemon, and was never told to slow down', async () => {
       const host = current();
       const before = host.libvirtdLog().length;
-      const collector = collectorOf(host);
-      for (let i = 0; i < 3; i++) await collector.collect({ deadlineMs: 9_500 });
-      await collector.close();
+      // Which of a collector's connections ends first is a matter of luck.
+      for (let i = 0; i < 40; i++) {
+        const collector = collectorOf(host);
+        await collector.collect({ deadlineMs: 9_500 });
+        await collector.close();
+      }
       await host.virsh('version');
       assert.equal(host.libvirtdLog().slice(before), '');
       assert.doesNotMatch(host.libvirtdLog(), /max_client_requests/);

@@ -118,10 +118,10 @@ export class Connector {
     this.#complaints.clear();
     const opened = session;
     void session.control.closed.then((error) => {
-      opened.destroy();
-      if (this.#session !== opened) return;
-      this.#session = undefined;
+      // When it is closed from here, its other connections are still saying goodbye.
       if (this.#abort.signal.aborted) return;
+      opened.destroy();
+      this.#session = undefined;
       logger.warn('the connection to libvirt is lost; virtlens connects again', {
         uri: target,
         error: error?.message,
