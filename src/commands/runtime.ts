@@ -5,9 +5,15 @@
  * - A small young generation and a heap that grows in small steps: what a scrape leaves behind is collected soon, not saved up.
  * - No TurboFan: the baseline and mid-tier compilers do for work that comes every few seconds, and its machine code and the memory
  *   that compiling takes are the largest single part of the process.
- * - SIGUSR1 belongs to the commands (Telegraf prompts with it), not to Node's debugger.
  */
-const FLAGS = ['--max-semi-space-size=1', '--heap-growing-percent=40', '--no-turbofan', '--disable-sigusr1'];
+const FLAGS = ['--max-semi-space-size=1', '--heap-growing-percent=40', '--no-turbofan'];
+
+/**
+ * Keeps SIGUSR1 from opening Node's debugger. Not for the command that Telegraf prompts with this signal: Node 26 blocks the signal for
+ * good then, handlers or not.
+ */
+const NO_DEBUGGER = '--disable-sigusr1';
+const COMMAND_THAT_TAKES_SIGUSR1 = 'telegraf';
 
 /** The C library keeps freed memory, and apart for every thread, unless told not to. */
 const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '131072' };
@@ -20,8 +26,9 @@ const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '131072' };
 export function settleRuntime(): void {
   const { execArgv, execPath, argv, env, execve } = process;
   if (execve === undefined || process.platform === 'win32' || execArgv.includes(FLAGS[0]!)) return;
+  const flags = argv[2] === COMMAND_THAT_TAKES_SIGUSR1 ? FLAGS : [...FLAGS, NO_DEBUGGER];
   try {
-    execve.call(process, execPath, [execPath, ...FLAGS, ...execArgv, ...argv.slice(1)], { ...ENVIRONMENT, ...env });
+    execve.call(process, execPath, [execPath, ...flags, ...execArgv, ...argv.slice(1)], { ...ENVIRONMENT, ...env });
   } catch {
     // A system that forbids it (a seccomp filter, say) gets the same agent, a little larger.
   }

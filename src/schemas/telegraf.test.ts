@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { formatInflux } from '../formats/influx.ts';
 import { type DomainSnapshot, type DomainStats, type Snapshot, STATS_GROUPS } from '../model/snapshot.ts';
 import { TELEGRAF_MEASUREMENTS, type TelegrafOptions, toPoints } from './telegraf.ts';
-import { U22_LINES } from './telegraf-fixtures.ts';
+import { README_LINES as U22_LINES } from './testdata/telegraf-readme.ts';
 
 // The statistics behind the example output of Telegraf's own documentation of its libvirt input.
 const U22_STATS: Required<DomainStats> = {
