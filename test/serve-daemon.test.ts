@@ -140,7 +140,8 @@ describeLab('virtlens serve and a libvirtd that comes and goes', ['libvirt'], ()
       async () => ((await isUp(agent)) ? true : undefined),
       () => `it does not come back:\n${agent.log}`,
     );
-    assert.equal(agent.logLines(BAD).length, 1, agent.log);
+    // Told once. On a busy machine a VM may be suspected for a moment when the daemon wakes; that is another matter.
+    assert.equal(agent.logLines(/libvirt does not answer/).length, 1, agent.log);
     assert.deepEqual(await agent.stop(), { code: 0, signal: null });
   });
 

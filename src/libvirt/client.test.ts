@@ -257,12 +257,12 @@ describe('close', () => {
     client.destroy();
   });
 
-  it('takes a second at most when the daemon does not answer', async () => {
+  it('takes two seconds at most when the daemon does not answer', async () => {
     const client = await open();
     simulator.inject({ procedure: 'connectClose', delayMs: 60_000 });
     const startedMs = performance.now();
     await client.close();
-    assert.ok(performance.now() - startedMs < 1_800, `${performance.now() - startedMs} ms`);
+    assert.ok(performance.now() - startedMs < 3_500, `${performance.now() - startedMs} ms`);
     assert.equal(await client.closed, undefined);
   });
 });

@@ -47,7 +47,8 @@ interface Subscriber {
 const READ_ONLY_FLAG = 1;
 const DEFAULT_CALL_TIMEOUT_MS = 30_000;
 const DEFAULT_KEEPALIVE = { intervalMs: 5_000, count: 5 };
-const CLOSE_GRACE_MS = 1_000;
+/** A busy daemon takes its time to close; going before it costs an error line in its log. */
+const CLOSE_GRACE_MS = 2_000;
 const EVENT_QUEUE_LIMIT = 65_536;
 const EVENT_QUEUE_LIMIT_BYTES = 32 * 1024 * 1024;
 const EVENTS_PER_TURN = 256;
@@ -166,7 +167,7 @@ export class LibvirtClient {
     };
   }
 
-  /** Says goodbye to the daemon and closes, within a second whatever the daemon does. Pending calls are rejected. */
+  /** Says goodbye to the daemon and closes, within two seconds whatever the daemon does. Pending calls are rejected. */
   async close(): Promise<void> {
     this.#forgetSubscribers();
     // libvirtd logs an error when a client goes without this call, or before the daemon has closed its side after it.
