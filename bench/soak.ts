@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { createSimulator } from '../src/sim/simulator.ts';
+import { createSimulator } from '../src/sim/daemon/simulator.ts';
 import { startLibvirt } from '../test/lab/libvirt.ts';
 import { findFreePort } from '../test/lab/ports.ts';
 
@@ -34,7 +34,7 @@ const ALLOWED = {
   handles: { share: 0, amount: 2 },
 } as const;
 /**
- * The client keeps the last names of VMs in the form in which libvirt sends them (src/libvirt/interner.ts), so many at most. Every VM
+ * The client keeps the last names of VMs in the form in which libvirt sends them (src/libvirt/wire/interner.ts), so many at most. Every VM
  * that is started has a new one.
  */
 const KEPT_NAMES = { count: 32_768, bytes: 450 } as const;

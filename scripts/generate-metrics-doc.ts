@@ -4,9 +4,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { AGENT_FAMILIES } from '../src/schemas/agent.ts';
 import { describeSchemas } from '../src/schemas/schema-set.ts';
-import type { FamilyInfo } from '../src/schemas/table.ts';
+import { AGENT_FAMILIES } from '../src/schemas/self.ts';
+import type { FamilyInfo } from '../src/schemas/table/table.ts';
 
 /** Where the reference page is. */
 export const METRICS_DOC = fileURLToPath(new URL('../docs/metrics.md', import.meta.url));

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-import { holdSignals } from './commands/held-signals.ts';
-import { settleRuntime } from './commands/runtime.ts';
+import { holdSignals } from './cli/held-signals.ts';
+import { settleRuntime } from './cli/runtime.ts';
 
 settleRuntime();
 // Telegraf may prompt before the rest is loaded.

@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
-import { createSimulator } from '../src/sim/simulator.ts';
+import { createSimulator } from '../src/sim/daemon/simulator.ts';
 import { busyGuest } from './lab/busy-guest.ts';
 import { waitFor } from './lab/cage.ts';
 import { describeLab } from './lab/describe.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, it } from 'node:test';
 import bcrypt from 'bcryptjs';
 import { SCHEMA_NAMES } from '../src/schemas/schema-set.ts';
-import { createSimulator, type Simulator } from '../src/sim/simulator.ts';
+import { createSimulator, type Simulator } from '../src/sim/daemon/simulator.ts';
 import { Agent } from './lab/agent.ts';
 import { Cage, randomName } from './lab/cage.ts';
 import { type Certificates, makeCertificates } from './lab/certificates.ts';

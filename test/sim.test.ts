@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { PassThrough } from 'node:stream';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { runSim } from '../src/commands/sim.ts';
+import { runSim } from '../src/commands/sim/sim.ts';
 import { createSimulator, DEMO_HOST, loadScenario, type Simulator } from '../src/sim/index.ts';
 import { findProgram } from './lab/tools.ts';
 

@@ -5,8 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { STATS_BIT } from '../src/libvirt/procedures.ts';
-import { README_LINES, README_ROWS } from '../src/schemas/testdata/telegraf-readme.ts';
+import { STATS_BIT } from '../src/libvirt/wire/procedures.ts';
 import {
   createSimulator,
   loadScenario,
@@ -17,6 +16,7 @@ import {
 import { AgentProcess, runAgent } from './lab/agent.ts';
 import { waitFor } from './lab/cage.ts';
 import { Execd, parseInflux } from './lab/telegraf.ts';
+import { README_LINES, README_ROWS } from './support/telegraf-readme.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const SCENARIO = join(ROOT, 'examples', 'scenarios', 'telegraf-readme.json');

@@ -4,7 +4,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, it } from 'node:test';
-import { README_ROWS } from '../src/schemas/testdata/telegraf-readme.ts';
 import { AgentProcess, runAgent } from './lab/agent.ts';
 import { busyGuest } from './lab/busy-guest.ts';
 import { waitFor } from './lab/cage.ts';
@@ -12,6 +11,7 @@ import { describeLab } from './lab/describe.ts';
 import { startInfluxDb } from './lab/influxdb.ts';
 import { type LibvirtHost, startLibvirt } from './lab/libvirt.ts';
 import { type InfluxLine, parseInflux } from './lab/telegraf.ts';
+import { README_ROWS } from './support/telegraf-readme.ts';
 
 /** Fields whose numbers may go down as well as up between two looks. */
 const GAUGES =

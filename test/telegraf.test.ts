@@ -1,14 +1,14 @@
 // The telegraf command's points in a real InfluxDB 1.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { createInfluxWriter } from '../src/commands/telegraf-influx.ts';
-import { makeDomain, makeSnapshot, recordLogs } from '../src/commands/telegraf-testkit.ts';
-import { SYSTEM_CLOCK } from '../src/model/clock.ts';
+import { SYSTEM_CLOCK } from '../src/base/clock.ts';
 import type { DomainStats } from '../src/model/snapshot.ts';
 import { STATS_GROUPS } from '../src/model/snapshot.ts';
+import { createInfluxWriter } from '../src/outputs/influxdb.ts';
 import { toPoints } from '../src/schemas/telegraf.ts';
 import { type InfluxDb, startInfluxDb } from './lab/influxdb.ts';
 import { unavailable } from './lab/tools.ts';
+import { makeDomain, makeSnapshot, recordLogs } from './support/telegraf.ts';
 
 const OPTIONS = { hostTag: 'my host', groups: new Set(STATS_GROUPS), vcpuMapping: true };
 

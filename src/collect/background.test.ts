@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { SimulatedHost, timedOut } from '../../test/support/simulated-host.ts';
 import { collectInBackground } from './background.ts';
-import { SimulatedHost, timedOut } from './testkit.ts';
 
 const running = (count: number) => ({ fleets: [{ count, mixedStates: false }] });
 const INTERVAL_MS = 10_000;

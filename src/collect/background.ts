@@ -1,4 +1,4 @@
-import type { Clock } from '../model/clock.ts';
+import type { Clock } from '../base/clock.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { Collector, CollectRequest } from './collector.ts';
 

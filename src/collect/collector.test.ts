@@ -1,8 +1,8 @@
 // What a collection asks for and what is in it, on a host where nothing goes wrong but everything changes.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { fleetNames, SimulatedHost, timedOut, vm } from '../../test/support/simulated-host.ts';
 import { STATS_GROUPS } from '../model/snapshot.ts';
-import { fleetNames, SimulatedHost, timedOut, vm } from './testkit.ts';
 
 const running = (count: number) => ({ fleets: [{ count, mixedStates: false }] });
 const EVERYTHING = { pools: true, jobs: true, vcpuMapping: true } as const;

@@ -1,18 +1,18 @@
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import { LATE, waitFor } from '../base/waiting.ts';
+import { Connector } from '../connection/connector.ts';
+import type { Connect, Session } from '../connection/session.ts';
 import { isUnsupported, LibvirtError, STATS_BIT } from '../libvirt/index.ts';
-import type { Clock } from '../model/clock.ts';
-import type { Logger } from '../model/logger.ts';
 import type { DomainSnapshot, Snapshot, StatsGroup, StoragePool } from '../model/snapshot.ts';
-import { runBulkStats } from './bulk-run.ts';
-import { BulkStats } from './bulk-stats.ts';
-import { runClassicStats } from './classic-run.ts';
-import { Connector } from './connector.ts';
-import type { DomainRecord } from './domain-record.ts';
-import { type DomainFilter, Inventory } from './inventory.ts';
-import type { Connect, Session } from './session.ts';
-import { JobReader, PoolReader, type VcpuMapping, VcpuMappingReader, withVcpuMapping } from './side-tasks.ts';
-import { createStatsDecoder, type StatsDecoder } from './stats-decoder.ts';
+import { JobReader, PoolReader, type VcpuMapping, VcpuMappingReader, withVcpuMapping } from './extras/side-tasks.ts';
+import type { DomainRecord } from './inventory/domain-record.ts';
+import { type DomainFilter, Inventory } from './inventory/inventory.ts';
+import { runBulkStats } from './stats/bulk-run.ts';
+import { BulkStats } from './stats/bulk-stats.ts';
+import { runClassicStats } from './stats/classic-run.ts';
+import { createStatsDecoder, type StatsDecoder } from './stats/stats-decoder.ts';
 import { TaskLog } from './task-log.ts';
-import { LATE, waitFor } from './waiting.ts';
 
 /** libvirt's bit of each statistics group. */
 const GROUP_BITS: Readonly<Record<StatsGroup, number>> = {

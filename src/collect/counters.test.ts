@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { SimulatedHost, timedOut } from '../../test/support/simulated-host.ts';
 import type { DomainSnapshot, Snapshot } from '../model/snapshot.ts';
-import type { Hypervisor } from '../sim/hypervisor.ts';
-import { SimulatedHost, timedOut } from './testkit.ts';
+import type { Hypervisor } from '../sim/hypervisor/hypervisor.ts';
 
 const NAMES = Array.from({ length: 12 }, (_, i) => `vm-${String(i + 1).padStart(3, '0')}`);
 

@@ -1,8 +1,8 @@
 // Daemons that are away, hang, are slow, old or confused.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { SimulatedHost, timedOut, vm } from '../../test/support/simulated-host.ts';
 import type { DomainSnapshot } from '../model/snapshot.ts';
-import { SimulatedHost, timedOut, vm } from './testkit.ts';
 
 const running = (count: number) => ({ fleets: [{ count, mixedStates: false }] });
 const EVERYTHING = { pools: true, jobs: true, vcpuMapping: true } as const;

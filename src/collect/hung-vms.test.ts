@@ -1,7 +1,7 @@
 // VMs whose monitor does not answer: who is asked what, for how long, and what is served meanwhile.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { fleetNames, SimulatedHost, timedOut, vm } from './testkit.ts';
+import { fleetNames, SimulatedHost, timedOut, vm } from '../../test/support/simulated-host.ts';
 
 const running = (count: number) => ({ fleets: [{ count, mixedStates: false }] });
 const INVALID_ARGUMENT = 8;

@@ -1,4 +1,4 @@
-import type { Clock } from '../model/clock.ts';
+import type { Clock } from '../base/clock.ts';
 import type { CollectionTask } from '../model/snapshot.ts';
 
 /** How the tasks of one collection went: each has a row from the start, also when it never ran or has not ended. */

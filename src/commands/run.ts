@@ -1,7 +1,7 @@
+import { SYSTEM_CLOCK } from '../base/clock.ts';
+import { connectTo } from '../cli/libvirt-connect.ts';
+import { VERSION } from '../cli/version.ts';
 import { createCollector } from '../collect/collector.ts';
-import { SYSTEM_CLOCK } from '../model/clock.ts';
-import { connectTo } from './libvirt-connect.ts';
-import { VERSION } from './version.ts';
 
 /** What a command is given of the process: its streams, its signals, the machine's time. */
 const machine = {
@@ -18,11 +18,11 @@ type Command = (argv: readonly string[]) => Promise<number>;
 /** The commands by name. Each is loaded when it runs: a server should not carry the others in its memory. */
 const COMMANDS: Readonly<Record<string, Command>> = {
   async serve(argv) {
-    const { runServe } = await import('./serve.ts');
+    const { runServe } = await import('./serve/serve.ts');
     return runServe(argv, machine);
   },
   async nova(argv) {
-    const { runNova } = await import('./nova.ts');
+    const { runNova } = await import('./nova/nova.ts');
     return runNova(argv, {
       ...machine,
       openCollector: (uri, groups, logger) =>
@@ -31,9 +31,9 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   async telegraf(argv) {
     const [{ runTelegraf }, { currentProcess }, { openTelegrafCollector }, { parseLibvirtUri }] = await Promise.all([
-      import('./telegraf.ts'),
-      import('./telegraf-process.ts'),
-      import('./telegraf-collector.ts'),
+      import('./telegraf/telegraf.ts'),
+      import('./telegraf/telegraf-process.ts'),
+      import('./telegraf/collector.ts'),
       import('../libvirt/uri.ts'),
     ]);
     return runTelegraf(
@@ -44,7 +44,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     );
   },
   async sim(argv) {
-    const { runSim } = await import('./sim.ts');
+    const { runSim } = await import('./sim/sim.ts');
     return runSim(argv, { ...machine, env: process.env });
   },
 };

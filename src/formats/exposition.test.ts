@@ -3,12 +3,12 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import type { Int64 } from '../model/int64.ts';
+import { FAMILIES } from '../../test/support/families.ts';
+import type { Int64 } from '../base/int64.ts';
 import { labelSet, type MetricFamily, NO_LABELS } from '../model/metric.ts';
 import { OPENMETRICS_FORMAT, PROMETHEUS_FORMAT } from './negotiate.ts';
 import { formatOpenMetrics as openMetricsChunks } from './openmetrics.ts';
 import { formatPrometheus as prometheusChunks } from './prometheus.ts';
-import { FAMILIES } from './testdata/families.ts';
 
 /** The whole text; each chunk is copied before the next one takes its place. */
 function whole(chunks: Iterable<Uint8Array>): Buffer {

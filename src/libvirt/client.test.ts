@@ -2,13 +2,19 @@
 import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { createSimulator, type Simulator, type SimulatorOptions } from '../sim/simulator.ts';
+import { createSimulator, type Simulator, type SimulatorOptions } from '../sim/daemon/simulator.ts';
 import { type ClientOptions, LibvirtClient } from './client.ts';
-import { EVENT_KINDS, LIFECYCLE } from './event-kinds.ts';
-import { encodeFrame, MESSAGE_TYPE, PROGRAM } from './frame.ts';
-import { isRemoteError, isUnsupported, LibvirtError, type LibvirtErrorCode, REMOTE_ERROR } from './libvirt-error.ts';
-import { STATS_BIT } from './procedures.ts';
-import type { XdrWriter } from './xdr.ts';
+import { EVENT_KINDS, LIFECYCLE } from './wire/event-kinds.ts';
+import { encodeFrame, MESSAGE_TYPE, PROGRAM } from './wire/frame.ts';
+import {
+  isRemoteError,
+  isUnsupported,
+  LibvirtError,
+  type LibvirtErrorCode,
+  REMOTE_ERROR,
+} from './wire/libvirt-error.ts';
+import { STATS_BIT } from './wire/procedures.ts';
+import type { XdrWriter } from './wire/xdr.ts';
 
 const VM_NAMES = ['alpha', 'beta', 'gamma'];
 

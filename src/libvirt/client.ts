@@ -1,11 +1,18 @@
 import type { Duplex } from 'node:stream';
-import { EVENT_KINDS, type EventName, type EventPayload } from './event-kinds.ts';
-import type { Frame } from './frame.ts';
-import { LibvirtError } from './libvirt-error.ts';
-import { type ArgsOf, FEATURE, PROCEDURES, type Procedure, type ProcedureName, type ResultOf } from './procedures.ts';
 import { type CallObserver, type CallOptions, RpcConnection } from './rpc-connection.ts';
-import type { DomainRef } from './types.ts';
-import { XdrReader } from './xdr.ts';
+import { EVENT_KINDS, type EventName, type EventPayload } from './wire/event-kinds.ts';
+import type { Frame } from './wire/frame.ts';
+import { LibvirtError } from './wire/libvirt-error.ts';
+import {
+  type ArgsOf,
+  FEATURE,
+  PROCEDURES,
+  type Procedure,
+  type ProcedureName,
+  type ResultOf,
+} from './wire/procedures.ts';
+import type { DomainRef } from './wire/types.ts';
+import { XdrReader } from './wire/xdr.ts';
 
 export interface ClientOptions {
   /** What the stream leads to, for messages. */

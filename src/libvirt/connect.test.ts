@@ -5,7 +5,7 @@ import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { createSimulator, type Simulator } from '../sim/simulator.ts';
+import { createSimulator, type Simulator } from '../sim/daemon/simulator.ts';
 import {
   connect,
   type LibvirtClient,

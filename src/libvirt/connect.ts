@@ -1,9 +1,9 @@
 import { type ClientOptions, LibvirtClient } from './client.ts';
-import { LibvirtError } from './libvirt-error.ts';
 import { startTimer } from './timer.ts';
 import { dial } from './transports/dial.ts';
 import { TransportError } from './transports/transport-error.ts';
 import { type LibvirtUri, parseLibvirtUri } from './uri.ts';
+import { LibvirtError } from './wire/libvirt-error.ts';
 
 export interface ConnectOptions extends Pick<ClientOptions, 'readWrite' | 'callTimeoutMs' | 'keepalive' | 'onCall'> {
   /** How long connecting may take in all: names, sockets, TLS, SSH and the daemon's own handshake. Default 30 s. */

@@ -4,7 +4,11 @@
  */
 export { type ClientOptions, LibvirtClient, type Subscription } from './client.ts';
 export { type ConnectOptions, connect } from './connect.ts';
-export { EVENT_KINDS, type EventName, type EventPayload, LIFECYCLE } from './event-kinds.ts';
+export type { CallObserver, CallOptions, CallOutcome } from './rpc-connection.ts';
+export { type Dialled, type DialOptions, dial } from './transports/dial.ts';
+export { TransportError, type TransportErrorCode } from './transports/transport-error.ts';
+export { type LibvirtTransport, type LibvirtUri, LibvirtUriError, parseLibvirtUri } from './uri.ts';
+export { EVENT_KINDS, type EventName, type EventPayload, LIFECYCLE } from './wire/event-kinds.ts';
 export {
   isRemoteError,
   isUnsupported,
@@ -12,7 +16,7 @@ export {
   type LibvirtErrorCode,
   REMOTE_ERROR,
   type RemoteErrorDetail,
-} from './libvirt-error.ts';
+} from './wire/libvirt-error.ts';
 export {
   type ArgsOf,
   LIST_DOMAINS,
@@ -22,10 +26,7 @@ export {
   STATS_BIT,
   STATS_FLAG,
   XML_FLAG,
-} from './procedures.ts';
-export type { CallObserver, CallOptions, CallOutcome } from './rpc-connection.ts';
-export { type Dialled, type DialOptions, dial } from './transports/dial.ts';
-export { TransportError, type TransportErrorCode } from './transports/transport-error.ts';
+} from './wire/procedures.ts';
 export {
   PARAM_TYPE,
   type ParamLayout,
@@ -33,7 +34,6 @@ export {
   type ParamValue,
   paramsToMap,
   type TypedParams,
-} from './typed-params.ts';
-export type { DomainRef, StoragePoolRef } from './types.ts';
-export { type LibvirtTransport, type LibvirtUri, LibvirtUriError, parseLibvirtUri } from './uri.ts';
-export type { Int64 } from './xdr.ts';
+} from './wire/typed-params.ts';
+export type { DomainRef, StoragePoolRef } from './wire/types.ts';
+export type { Int64 } from './wire/xdr.ts';

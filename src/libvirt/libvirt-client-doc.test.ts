@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { it } from 'node:test';
 import { buildClient } from '../../scripts/build.ts';
-import { createSimulator } from '../sim/simulator.ts';
+import { createSimulator } from '../sim/daemon/simulator.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 

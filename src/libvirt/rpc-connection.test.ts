@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
 import { type Duplex, duplexPair } from 'node:stream';
 import { afterEach, beforeEach, describe, it, mock } from 'node:test';
+import { type CallObserver, type CallOptions, RpcConnection } from './rpc-connection.ts';
 import {
   encodeFrame,
   type Frame,
@@ -11,12 +12,11 @@ import {
   MESSAGE_STATUS,
   MESSAGE_TYPE,
   PROGRAM,
-} from './frame.ts';
-import { LibvirtError, type LibvirtErrorCode } from './libvirt-error.ts';
-import { PROCEDURES } from './procedures.ts';
-import { type CallObserver, type CallOptions, RpcConnection } from './rpc-connection.ts';
-import { remoteError } from './types.ts';
-import type { XdrWriter } from './xdr.ts';
+} from './wire/frame.ts';
+import { LibvirtError, type LibvirtErrorCode } from './wire/libvirt-error.ts';
+import { PROCEDURES } from './wire/procedures.ts';
+import { remoteError } from './wire/types.ts';
+import type { XdrWriter } from './wire/xdr.ts';
 
 const HOSTNAME = PROCEDURES.connectGetHostname;
 

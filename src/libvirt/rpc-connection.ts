@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { startTimer } from './timer.ts';
 import {
   encodeFrame,
   type Frame,
@@ -9,12 +10,11 @@ import {
   MESSAGE_TYPE,
   PROGRAM,
   PROGRAM_VERSION,
-} from './frame.ts';
-import { LibvirtError } from './libvirt-error.ts';
-import type { Procedure } from './procedures.ts';
-import { startTimer } from './timer.ts';
-import { remoteError } from './types.ts';
-import { XdrReader } from './xdr.ts';
+} from './wire/frame.ts';
+import { LibvirtError } from './wire/libvirt-error.ts';
+import type { Procedure } from './wire/procedures.ts';
+import { remoteError } from './wire/types.ts';
+import { XdrReader } from './wire/xdr.ts';
 
 /** How a call ended, for whoever counts. */
 export type CallOutcome = 'ok' | 'error' | 'timeout' | 'aborted' | 'closed';

@@ -1,4 +1,4 @@
-import type { Int64 } from './int64.ts';
+import type { Int64 } from '../base/int64.ts';
 
 /** The metric types of Prometheus's exposition formats that virtlens emits. */
 export type MetricType = 'counter' | 'gauge' | 'histogram' | 'info' | 'unknown';

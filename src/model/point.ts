@@ -1,4 +1,4 @@
-import type { Int64 } from './int64.ts';
+import type { Int64 } from '../base/int64.ts';
 
 /**
  * The value of one field of a point, typed as Influx line protocol types it: `integer` (64 bits, `i` suffix), `string` (quoted),

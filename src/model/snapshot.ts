@@ -1,4 +1,4 @@
-import type { Int64 } from './int64.ts';
+import type { Int64 } from '../base/int64.ts';
 
 /**
  * One observation of one libvirt host at one instant. Plain immutable data: every schema is a pure function of it.

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { configOf, diskOf, domainOf, interfaceOf, samplesOf, snapshotOf } from './fixtures.ts';
+import { configOf, diskOf, domainOf, interfaceOf, samplesOf, snapshotOf } from '../../test/support/snapshots.ts';
 import { createSchemaSet } from './schema-set.ts';
 
 test('a running VM has all fifteen families with the names and labels of the document', () => {

@@ -1,13 +1,13 @@
-import type { Int64 } from '../model/int64.ts';
-import { subtractInt64 } from '../model/int64.ts';
+import type { Int64 } from '../base/int64.ts';
+import { subtractInt64 } from '../base/int64.ts';
 import type { BalloonStats } from '../model/snapshot.ts';
-import { bytesOfKiB } from './bytes.ts';
-import { CONNECTION } from './connection.ts';
-import { blockLabels, interfaceStatsLabels } from './devices.ts';
-import { currentMemoryBytes, currentVcpus } from './domain-info.ts';
-import { NO_NEEDS, type Schema } from './schema.ts';
-import { domainTable, itemTable } from './table.ts';
-import { BY_NAME_AND_UUID, vcpuLabels } from './vm-labels.ts';
+import { bytesOfKiB } from './parts/bytes.ts';
+import { CONNECTION } from './parts/connection.ts';
+import { blockLabels, interfaceStatsLabels } from './parts/devices.ts';
+import { currentMemoryBytes, currentVcpus } from './parts/domain-info.ts';
+import { BY_NAME_AND_UUID, vcpuLabels } from './parts/vm-labels.ts';
+import { NO_NEEDS, type Schema } from './table/schema.ts';
+import { domainTable, itemTable } from './table/table.ts';
 
 /**
  * The families of c5c3's libvirt telemetry document: its names and labels. `device` is the disk's target (`vda`), `interface` the

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { configOf, diskOf, domainOf, interfaceOf, samplesOf, snapshotOf } from '../../test/support/snapshots.ts';
 import type { BlockStats, DomainSnapshot, InterfaceStats } from '../model/snapshot.ts';
-import { configOf, diskOf, domainOf, interfaceOf, samplesOf, snapshotOf } from './fixtures.ts';
-import type { SchemaOptions } from './schema.ts';
 import { createSchemaSet } from './schema-set.ts';
+import type { SchemaOptions } from './table/schema.ts';
 
 const block = (index: number, name: string, rest: Partial<BlockStats> = {}): BlockStats => ({
   index,

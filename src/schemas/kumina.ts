@@ -1,10 +1,10 @@
 import type { DomainSnapshot } from '../model/snapshot.ts';
-import { CONNECTION } from './connection.ts';
-import { blockLabels, interfaceStatsLabels } from './devices.ts';
-import { cpuTimeNs, currentMemoryBytes, currentVcpus, maximumMemoryBytes } from './domain-info.ts';
-import { NO_NEEDS, type Schema, type SchemaOptions } from './schema.ts';
-import { type DomainLabels, domainLabels, domainTable, itemTable, type Table } from './table.ts';
-import { BY_NAME } from './vm-labels.ts';
+import { CONNECTION } from './parts/connection.ts';
+import { blockLabels, interfaceStatsLabels } from './parts/devices.ts';
+import { cpuTimeNs, currentMemoryBytes, currentVcpus, maximumMemoryBytes } from './parts/domain-info.ts';
+import { BY_NAME } from './parts/vm-labels.ts';
+import { NO_NEEDS, type Schema, type SchemaOptions } from './table/schema.ts';
+import { type DomainLabels, domainLabels, domainTable, itemTable, type Table } from './table/table.ts';
 
 /**
  * The families of Kumina's libvirt_exporter (https://github.com/kumina/libvirt_exporter): the names, labels and types of its README.

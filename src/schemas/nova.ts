@@ -1,8 +1,8 @@
-import { type Int64, subtractInt64 } from '../model/int64.ts';
+import { type Int64, subtractInt64 } from '../base/int64.ts';
 import type { DomainSnapshot } from '../model/snapshot.ts';
-import { cpuTimeNs } from './domain-info.ts';
-import { NO_NEEDS, type Schema } from './schema.ts';
-import { domainLabels, domainTable } from './table.ts';
+import { cpuTimeNs } from './parts/domain-info.ts';
+import { NO_NEEDS, type Schema } from './table/schema.ts';
+import { domainLabels, domainTable } from './table/table.ts';
 
 /**
  * The families of the Libvirt Nova Exporter (https://github.com/compendius/libvirt_nova_exporter_py): the names, types, help texts,

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
+import { configOf, diskOf, domainOf, interfaceOf, samplesOf, snapshotOf } from '../../test/support/snapshots.ts';
 import type { MetricFamily } from '../model/metric.ts';
 import { type DomainConfig, type DomainSnapshot, STATS_GROUPS, type StatsGroup } from '../model/snapshot.ts';
-import { configOf, diskOf, domainOf, interfaceOf, samplesOf, snapshotOf } from './fixtures.ts';
-import type { SchemaOptions } from './schema.ts';
 import { createSchemaSet, SCHEMA_NAMES, type SchemaName } from './schema-set.ts';
+import type { SchemaOptions } from './table/schema.ts';
 
 const EVERYTHING = { vcpuHypervisorCounters: true, vcpuMapping: true };
 

@@ -1,11 +1,11 @@
 import type { MetricFamily } from '../model/metric.ts';
 import type { Snapshot, StatsGroup } from '../model/snapshot.ts';
 import { c5c3Schema } from './c5c3.ts';
-import { extendedSchema } from './extended.ts';
+import { extendedSchema } from './extended/extended.ts';
 import { kuminaSchema } from './kumina.ts';
 import { novaSchema } from './nova.ts';
-import { DEFAULT_SCHEMA_OPTIONS, NO_NEEDS, type Schema, type SchemaNeeds, type SchemaOptions } from './schema.ts';
-import type { Evaluate, FamilyInfo } from './table.ts';
+import { DEFAULT_SCHEMA_OPTIONS, NO_NEEDS, type Schema, type SchemaNeeds, type SchemaOptions } from './table/schema.ts';
+import type { Evaluate, FamilyInfo } from './table/table.ts';
 
 /** The schemes by name, in the order in which their families are exposed. One line a scheme. */
 const SCHEMAS = {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { README_LINES as U22_LINES } from '../../test/support/telegraf-readme.ts';
 import { formatInflux } from '../formats/influx.ts';
 import { type DomainSnapshot, type DomainStats, type Snapshot, STATS_GROUPS } from '../model/snapshot.ts';
 import { TELEGRAF_MEASUREMENTS, type TelegrafOptions, toPoints } from './telegraf.ts';
-import { README_LINES as U22_LINES } from './testdata/telegraf-readme.ts';
 
 // The statistics behind the example output of Telegraf's own documentation of its libvirt input.
 const U22_STATS: Required<DomainStats> = {

@@ -1,4 +1,4 @@
-import type { Int64 } from '../model/int64.ts';
+import type { Int64 } from '../base/int64.ts';
 import type { FieldValue, Point } from '../model/point.ts';
 import type {
   BalloonStats,

@@ -1,14 +1,7 @@
-export { CallCounters } from './call-counters.ts';
-export { DEMO_HOST } from './demo-host.ts';
-export type { Fault } from './faults.ts';
-export type { FleetOptions } from './fleet.ts';
-export type { HostDescription, Hypervisor, PoolDescription } from './hypervisor.ts';
-export type { Listening, ListenTarget } from './listening.ts';
-export { loadScenario, parseScenario } from './scenario.ts';
-export { ScenarioError } from './scenario-field.ts';
-export type { SimClock } from './sim-clock.ts';
-export { createSimulator, type ScriptStep, type Simulator, type SimulatorOptions } from './simulator.ts';
-export type { VirtualMachine } from './virtual-machine.ts';
+export { CallCounters } from './calls/call-counters.ts';
+export type { Fault } from './daemon/faults.ts';
+export type { Listening, ListenTarget } from './daemon/listening.ts';
+export { createSimulator, type ScriptStep, type Simulator, type SimulatorOptions } from './daemon/simulator.ts';
 export type {
   DiskDescription,
   DiskSource,
@@ -16,4 +9,11 @@ export type {
   InterfaceDescription,
   VmDescription,
   VmStateName,
-} from './vm-description.ts';
+} from './description/vm-description.ts';
+export type { FleetOptions } from './hypervisor/fleet.ts';
+export type { HostDescription, Hypervisor, PoolDescription } from './hypervisor/hypervisor.ts';
+export type { SimClock } from './hypervisor/sim-clock.ts';
+export type { VirtualMachine } from './hypervisor/virtual-machine.ts';
+export { DEMO_HOST } from './scenario/demo-host.ts';
+export { loadScenario, parseScenario } from './scenario/scenario.ts';
+export { ScenarioError } from './scenario/scenario-field.ts';

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { constants, createGzip } from 'node:zlib';
+import type { Logger } from '../base/logger.ts';
 import { encodingQuality, negotiateFormat } from '../formats/negotiate.ts';
-import type { Logger } from '../model/logger.ts';
 import type { MetricFamily } from '../model/metric.ts';
 import { WebError } from './error.ts';
 import { type LandingPage, renderLandingPage } from './landing-page.ts';

@@ -44,7 +44,7 @@ export async function dial(uri: LibvirtUri, options: DialOptions): Promise<Diall
       return dialTls(uri, context);
     case 'ssh': {
       // The SSH library is most of the program's size, and few need it.
-      const { dialSsh } = await import('./ssh.ts');
+      const { dialSsh } = await import('./ssh/ssh.ts');
       return dialSsh(uri, context);
     }
   }

@@ -1,0 +1,71 @@
+import type { Clock } from '../base/clock.ts';
+import type { LogField, Logger } from '../base/logger.ts';
+
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export const LOG_FORMATS = ['logfmt', 'json'] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
+export interface LoggerOptions {
+  /** Events below it are dropped. */
+  readonly level: LogLevel;
+  readonly format: LogFormat;
+  /** Takes one event, a single line with its newline. */
+  readonly write: (line: string) => void;
+  readonly clock: Pick<Clock, 'wallMs'>;
+}
+
+/**
+ * A logger that writes as Prometheus's own programs do (Go's log/slog): `time=… level=INFO msg="…" key=value`, or the same as JSON.
+ * Whatever the message and the values hold, one event is one line. Fields that are `undefined` are left out.
+ */
+export function createLogger({ level, format, write, clock }: LoggerOptions): Logger {
+  const print = format === 'json' ? printJson : printLogfmt;
+  const lowest = LOG_LEVELS.indexOf(level);
+  const loggerOf = (eventLevel: LogLevel): Logger['info'] => {
+    if (LOG_LEVELS.indexOf(eventLevel) < lowest) return () => {};
+    return (message, fields = {}) => {
+      const entries = Object.entries(fields).filter(([, value]) => value !== undefined);
+      const time = new Date(clock.wallMs()).toISOString();
+      write(`${print([['time', time], ['level', eventLevel.toUpperCase()], ['msg', message], ...entries])}\n`);
+    };
+  };
+  return { debug: loggerOf('debug'), info: loggerOf('info'), warn: loggerOf('warn'), error: loggerOf('error') };
+}
+
+type Entry = readonly [key: string, value: LogField];
+
+function printLogfmt(entries: readonly Entry[]): string {
+  return entries.map(([key, value]) => `${quoteIfNeeded(key)}=${quoteIfNeeded(String(value))}`).join(' ');
+}
+
+function printJson(entries: readonly Entry[]): string {
+  return `{${entries.map(([key, value]) => `${quote(key)}:${printJsonValue(value)}`).join(',')}}`;
+}
+
+/** Whole numbers of 64 bits are printed with all their digits, which JSON allows. */
+function printJsonValue(value: LogField): string {
+  if (typeof value === 'string' || (typeof value === 'number' && !Number.isFinite(value))) return quote(String(value));
+  return String(value);
+}
+
+/** Blanks, what logfmt itself uses, and every character that a terminal would not simply show. */
+const NEEDS_QUOTES = /[\s"=\p{C}\p{Z}]/u;
+
+function quoteIfNeeded(text: string): string {
+  return text === '' || NEEDS_QUOTES.test(text) ? quote(text) : text;
+}
+
+/** A string in quotes, as JSON has it; characters that would break or reorder the line are escaped too. */
+function quote(text: string): string {
+  return JSON.stringify(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, escapeUnits);
+}
+
+function escapeUnits(character: string): string {
+  let escaped = '';
+  for (let index = 0; index < character.length; index++) {
+    escaped += `\\u${character.charCodeAt(index).toString(16).padStart(4, '0')}`;
+  }
+  return escaped;
+}

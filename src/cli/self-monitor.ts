@@ -1,0 +1,87 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import type { CallOutcome } from '../libvirt/index.ts';
+import {
+  type AgentReport,
+  type ProcessReport,
+  RPC_DURATION_BOUNDS_S,
+  type RpcProcedureStats,
+  type RpcStats,
+} from '../model/self-report.ts';
+import { VERSION } from './version.ts';
+
+/** Watches the agent itself: its process, and the calls that it makes to libvirt. */
+export interface AgentMonitor {
+  /** To be called at the end of every call to libvirt. */
+  noteCall(procedure: string, durationMs: number, outcome: CallOutcome): void;
+  report(scrapeDurationMs: number): AgentReport;
+}
+
+interface MutableProcedureStats extends RpcProcedureStats {
+  readonly outcomes: Map<CallOutcome, number>;
+  readonly durationCounts: number[];
+  durationSumS: number;
+}
+
+/** Starts with no call counted. */
+export function createAgentMonitor(): AgentMonitor {
+  const procedures = new Map<string, MutableProcedureStats>();
+  return {
+    noteCall(procedure, durationMs, outcome) {
+      let stats = procedures.get(procedure);
+      if (stats === undefined) {
+        const durationCounts = new Array<number>(RPC_DURATION_BOUNDS_S.length + 1).fill(0);
+        stats = { procedure, outcomes: new Map(), durationCounts, durationSumS: 0 };
+        procedures.set(procedure, stats);
+      }
+      stats.outcomes.set(outcome, (stats.outcomes.get(outcome) ?? 0) + 1);
+      const seconds = durationMs / 1000;
+      const bucket = RPC_DURATION_BOUNDS_S.findIndex((bound) => seconds <= bound);
+      const at = bucket < 0 ? RPC_DURATION_BOUNDS_S.length : bucket;
+      stats.durationCounts[at] = stats.durationCounts[at]! + 1;
+      stats.durationSumS += seconds;
+    },
+    report(scrapeDurationMs) {
+      const rpc: RpcStats = { procedures: [...procedures.values()] };
+      const { version: nodeVersion, platform, arch } = process;
+      return {
+        build: { version: VERSION, nodeVersion, platform, arch },
+        process: readProcess(),
+        rpc,
+        scrapeDurationMs,
+      };
+    },
+  };
+}
+
+function readProcess(): ProcessReport {
+  const { user, system } = process.cpuUsage();
+  return {
+    cpuTimeUs: user + system,
+    residentMemoryBytes: process.memoryUsage.rss(),
+    virtualMemoryBytes: unlessAbsent(readVirtualMemory),
+    // The directory's own descriptor is open while it is read.
+    openFds: unlessAbsent(() => readdirSync('/proc/self/fd').length - 1),
+    maxFds: unlessAbsent(readFdLimit),
+    startTimeMs: performance.timeOrigin,
+  };
+}
+
+/** proc(5): the first number of statm is the size in pages; status has it in kB, whatever the page size. */
+function readVirtualMemory(): number | undefined {
+  const match = /^VmSize:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'latin1'));
+  return match === null ? undefined : Number(match[1]) * 1024;
+}
+
+function readFdLimit(): number | undefined {
+  const match = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'));
+  return match === null ? undefined : Number(match[1]);
+}
+
+/** Systems without /proc do not tell. */
+function unlessAbsent<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { DomainStats } from '../../model/snapshot.ts';
+import { DomainRecord, isPartial, LAST_KNOWN_MAX_AGE_MS } from './domain-record.ts';
+
+const REF = { name: 'vm', uuid: '00000000-0000-4000-8000-000000000001', id: 7 };
+const record = () => new DomainRecord(REF, 0);
+const full = (cpuTime: number): DomainStats => ({
+  state: { state: 1, reason: 1 },
+  cpu: { timeNs: cpuTime, cacheMonitors: [] },
+  balloon: { rssKiB: cpuTime },
+});
+const partial = (cpuTime: number): DomainStats => ({
+  state: { state: 1, reason: 1 },
+  cpu: { timeNs: cpuTime, cacheMonitors: [] },
+  balloon: { currentKiB: 1 },
+});
+const jobless: DomainStats = { state: { state: 3, reason: 1 } };
+const at = (askedMs: number, answeredMs = askedMs) => ({ askedMs, answeredMs });
+const call = (startedMs: number) => ({ startedMs });
+
+describe("the states of a VM's statistics", () => {
+  it('begin late, and are fresh with a full answer and partial without the monitor', () => {
+    const vm = record();
+    assert.equal(vm.state, 'late');
+    vm.takeFull(7, full(1), at(10));
+    assert.equal(vm.state, 'fresh');
+    vm.takePartial(7, partial(2), at(20));
+    assert.equal(vm.state, 'partial');
+    vm.takeFull(7, full(3), at(30));
+    assert.equal(vm.state, 'fresh');
+  });
+
+  it('are late when the deadline passes, from fresh and from partial, and not from quarantine', () => {
+    const vm = record();
+    vm.takeFull(7, full(1), at(10));
+    vm.missDeadline();
+    assert.equal(vm.state, 'late');
+    vm.takePartial(7, partial(2), at(20));
+    vm.missDeadline();
+    assert.equal(vm.state, 'late');
+    vm.suspect(call(30));
+    vm.missDeadline();
+    assert.equal(vm.state, 'quarantined');
+  });
+
+  it('are in quarantine while a call is held against the VM, partial answers or not', () => {
+    const vm = record();
+    const [first, second] = [call(10), call(20)];
+    vm.suspect(first);
+    vm.suspect(second);
+    vm.takePartial(7, partial(1), at(30));
+    assert.equal(vm.state, 'quarantined');
+    vm.acquit(first);
+    assert.equal(vm.state, 'quarantined');
+    vm.acquit(second);
+    assert.equal(vm.state, 'late');
+  });
+
+  it('leave quarantine with a full answer, but for calls that were sent after it was asked for', () => {
+    const vm = record();
+    vm.suspect(call(10));
+    vm.takeFull(7, full(1), at(20));
+    assert.deepEqual([vm.state, vm.isSuspect], ['fresh', false]);
+    vm.suspect(call(40));
+    vm.takeFull(7, full(2), at(30, 50));
+    assert.deepEqual([vm.state, vm.isSuspect], ['quarantined', true]);
+  });
+
+  it('leave quarantine with the connection, and end when the VM is gone', () => {
+    const vm = record();
+    vm.suspect(call(10));
+    vm.forgetCalls();
+    assert.deepEqual([vm.state, vm.isSuspect], ['late', false]);
+    vm.leave();
+    assert.equal(vm.state, 'gone');
+  });
+
+  it('are not changed by an answer that needs no monitor', () => {
+    const vm = record();
+    vm.takeFull(7, full(1), at(10));
+    vm.takeJobless(7, jobless, at(20));
+    assert.equal(vm.state, 'fresh');
+    assert.equal(vm.show(15, 20).stats.state?.state, 3);
+  });
+});
+
+describe('what is shown of a VM', () => {
+  it('is fresh when it was asked for in this collection, and else as old as its oldest part', () => {
+    const vm = record();
+    vm.takeFull(7, full(1), at(10));
+    assert.deepEqual(vm.show(10, 15), { stats: full(1), ageMs: 0, fresh: true });
+    assert.deepEqual(vm.show(20, 25), { stats: full(1), ageMs: 15, fresh: false });
+    vm.takePartial(7, partial(2), at(21));
+    const best = vm.show(20, 25);
+    assert.deepEqual([best.stats.cpu?.timeNs, best.stats.balloon, best.ageMs], [2, { rssKiB: 1 }, 15]);
+  });
+
+  it('is nothing of what is older than five minutes', () => {
+    const vm = record();
+    vm.takeFull(7, full(1), at(10));
+    assert.deepEqual(vm.show(11, 10 + LAST_KNOWN_MAX_AGE_MS).stats, full(1));
+    assert.deepEqual(vm.show(11, 11 + LAST_KNOWN_MAX_AGE_MS).stats, {});
+    assert.equal(vm.lastFull(11 + LAST_KNOWN_MAX_AGE_MS), undefined);
+  });
+
+  it('never goes back: neither to an older answer, nor to one that was asked for before what was shown had come', () => {
+    const vm = record();
+    vm.takeFull(7, full(5), at(20, 30));
+    vm.takeFull(7, full(1), at(10, 40));
+    assert.equal(vm.show(20, 40).stats.cpu?.timeNs, 5);
+    // Asked at 25, when the answer that was shown was still being made.
+    vm.takeFull(7, full(4), at(25, 45));
+    assert.equal(vm.show(20, 45).stats.cpu?.timeNs, 5);
+    vm.takeFull(7, full(6), at(30, 46));
+    assert.equal(vm.show(20, 46).stats.cpu?.timeNs, 6);
+  });
+
+  it('prefers the later of two answers while none was shown', () => {
+    const vm = record();
+    vm.takeFull(7, full(4), at(20, 40));
+    vm.takeFull(7, full(5), at(30, 45));
+    assert.deepEqual(vm.show(30, 45), { stats: full(5), ageMs: 0, fresh: true });
+  });
+
+  it('keeps the CPU times that came last, also when the answer after them has none', () => {
+    const vm = record();
+    vm.takeFull(7, full(1), at(10));
+    vm.takePartial(7, partial(9), at(20));
+    vm.takeJobless(7, jobless, at(30));
+    const { stats } = vm.show(30, 35);
+    assert.deepEqual([stats.cpu?.timeNs, stats.state?.state], [9, 3]);
+  });
+
+  it('is not touched by a partial answer that was asked for before the full one came', () => {
+    const vm = record();
+    vm.takeFull(7, full(5), at(10, 30));
+    vm.takePartial(7, partial(4), at(20, 40));
+    assert.equal(vm.show(50, 50).stats.cpu?.timeNs, 5);
+  });
+});
+
+describe('a VM that was started anew', () => {
+  it('has nothing of its last run', () => {
+    const vm = record();
+    vm.takeFull(7, full(100), at(10));
+    vm.job = { type: 1 } as never;
+    vm.takePartial(8, partial(1), at(20));
+    assert.deepEqual(vm.show(20, 25).stats, partial(1));
+    assert.deepEqual([vm.ref.id, vm.job, vm.show(20, 25).ageMs], [8, undefined, 5]);
+  });
+
+  it('is not taken back to it by a late answer', () => {
+    const vm = record();
+    vm.takeFull(8, full(1), at(20));
+    vm.takeFull(7, full(100), at(10, 30));
+    vm.takePartial(7, partial(100), at(15, 31));
+    assert.equal(vm.identify(7, 19), false);
+    assert.deepEqual([vm.ref.id, vm.show(20, 31).stats.cpu?.timeNs], [8, 1]);
+  });
+});
+
+describe('an answer is partial', () => {
+  const modern = { driver: 'QEMU', noWait: true };
+  const old = { driver: 'QEMU', noWait: false };
+  it('when a running VM of QEMU lacks what its monitor tells', () => {
+    assert.equal(isPartial(7, { balloon: { currentKiB: 1 } }, undefined, modern), true);
+    assert.equal(isPartial(7, { balloon: { currentKiB: 1, rssKiB: 2 } }, undefined, modern), false);
+    assert.equal(isPartial(7, { blocks: [{ index: 0 }, { index: 1 }] }, undefined, modern), true);
+    assert.equal(isPartial(7, { blocks: [{ index: 0 }, { index: 1, readRequests: 0 }] }, undefined, modern), false);
+    const iothread = { threads: [] };
+    assert.equal(isPartial(7, { state: { state: 1, reason: 1 } }, { iothread }, modern), true);
+    assert.equal(isPartial(7, { iothread }, { iothread }, modern), false);
+  });
+
+  it('never of an inactive VM, of another driver, or where nothing can tell', () => {
+    assert.equal(isPartial(-1, { balloon: { currentKiB: 1 } }, undefined, modern), false);
+    assert.equal(isPartial(7, { balloon: { currentKiB: 1 } }, undefined, { driver: 'LXC', noWait: true }), false);
+    assert.equal(isPartial(7, { state: { state: 1, reason: 1 } }, undefined, modern), false);
+    assert.equal(isPartial(7, { blocks: [] }, undefined, modern), false);
+  });
+
+  it('from daemons too old to tell the memory always, only if they told it before', () => {
+    assert.equal(isPartial(7, { balloon: { currentKiB: 1 } }, undefined, old), false);
+    assert.equal(isPartial(7, { balloon: { currentKiB: 1 } }, { balloon: { rssKiB: 1 } }, old), true);
+  });
+});

@@ -1,0 +1,256 @@
+import type { DomainRef } from '../../libvirt/index.ts';
+import type { CpuStats, DomainConfig, DomainJob, DomainStats } from '../../model/snapshot.ts';
+
+/**
+ * What is known of one VM between collections, and the states of its statistics:
+ *
+ * - `fresh`: the last answer had all that was asked for.
+ * - `partial`: the last answer lacks what needs the VM's monitor, because somebody's job holds it.
+ * - `late`: no answer by the deadline, and no call of ours is known to hang on it. So begins every VM.
+ * - `quarantined`: a call of ours that covers the VM hangs, and asking around it left this VM as the suspect (or one of them).
+ * - `gone`: the daemon no longer knows the VM.
+ *
+ * docs/collecting.md draws the transitions.
+ */
+export type RecordState = 'fresh' | 'partial' | 'late' | 'quarantined' | 'gone';
+
+/** The last known values of a VM that does not answer are served this long. */
+export const LAST_KNOWN_MAX_AGE_MS = 300_000;
+
+/** A call that hangs, as the VMs it covers see it. */
+export interface HungCall {
+  /** When it was sent, monotonic. */
+  readonly startedMs: number;
+}
+
+/** When an answer was asked for and when it came, monotonic: its values are of some instant between. */
+export interface AnswerTime {
+  readonly askedMs: number;
+  readonly answeredMs: number;
+}
+
+interface FullAnswer extends AnswerTime {
+  readonly stats: DomainStats;
+  /** Whether a snapshot had it: then nothing that may be older can follow. */
+  shown: boolean;
+}
+
+interface PartialAnswer extends AnswerTime {
+  readonly stats: DomainStats;
+  /** The newest CPU times known without the monitor, and when they were asked for. */
+  readonly cpu: { readonly stats: CpuStats; readonly askedMs: number } | undefined;
+}
+
+export class DomainRecord {
+  config: DomainConfig | undefined;
+  /** What the log said last of this VM's statistics, so that it is said once. */
+  complaint: string | undefined;
+  /** Whether the log says that this VM's monitor hangs, and so must say when it does not any more. */
+  hangReported = false;
+  /** Whether the last snapshot had no fresh statistics of it. */
+  isBehind = false;
+  #ref: DomainRef;
+  /** Since when the ref is known to be so, monotonic. */
+  #refAtMs: number;
+  #state: RecordState = 'late';
+  #job: DomainJob | undefined;
+  /** The calls of ours that hang on this VM or may do so. */
+  readonly #hungCalls = new Set<HungCall>();
+  #full: FullAnswer | undefined;
+  /** What is newer than that, from an answer without the monitor. */
+  #partial: PartialAnswer | undefined;
+
+  constructor(ref: DomainRef, knownAtMs: number) {
+    this.#ref = ref;
+    this.#refAtMs = knownAtMs;
+  }
+
+  get ref(): DomainRef {
+    return this.#ref;
+  }
+
+  get state(): RecordState {
+    return this.#state;
+  }
+
+  get isActive(): boolean {
+    return this.#ref.id >= 0;
+  }
+
+  /** Whether a call of ours hangs, maybe on this VM. */
+  get isSuspect(): boolean {
+    return this.#hungCalls.size > 0;
+  }
+
+  get job(): DomainJob | undefined {
+    return this.#job;
+  }
+
+  set job(job: DomainJob | undefined) {
+    this.#job = job;
+  }
+
+  /** The last complete statistics of this run of the VM, unless too old to be served. */
+  lastFull(nowMs: number): DomainStats | undefined {
+    return this.#full !== undefined && nowMs - this.#full.askedMs <= LAST_KNOWN_MAX_AGE_MS
+      ? this.#full.stats
+      : undefined;
+  }
+
+  /** The VM has another name. */
+  rename(name: string): void {
+    this.#ref = { ...this.#ref, name };
+  }
+
+  /**
+   * Takes the runtime id that an answer to something asked at `askedMs` has; false when a later answer had another. Another id is
+   * another run of the VM: the old run's counters say nothing about it.
+   */
+  identify(id: number, askedMs: number): boolean {
+    if (id !== this.#ref.id) {
+      if (askedMs < this.#refAtMs) return false;
+      this.#ref = { ...this.#ref, id };
+      this.#full = undefined;
+      this.#partial = undefined;
+      this.#job = undefined;
+    }
+    this.#refAtMs = Math.max(this.#refAtMs, askedMs);
+    return true;
+  }
+
+  /** Takes a complete answer. One that may be older than what a snapshot has shown is ignored: counters must not run backwards. */
+  takeFull(id: number, stats: DomainStats, { askedMs, answeredMs }: AnswerTime): void {
+    if (!this.identify(id, askedMs)) return;
+    // Calls that were sent later may hang on it all the same.
+    for (const call of this.#hungCalls) if (call.startedMs <= askedMs) this.#hungCalls.delete(call);
+    this.#state = this.isSuspect ? 'quarantined' : 'fresh';
+    const last = this.#full;
+    if (last !== undefined && (askedMs < last.askedMs || (last.shown && askedMs < last.answeredMs))) return;
+    this.#full = { stats, askedMs, answeredMs, shown: false };
+    if (this.#partial !== undefined && this.#partial.answeredMs <= askedMs) this.#partial = undefined;
+  }
+
+  /** Takes an answer that lacks what the monitor knows. */
+  takePartial(id: number, stats: DomainStats, time: AnswerTime): void {
+    this.takeJobless(id, stats, time);
+    this.#state = this.isSuspect ? 'quarantined' : 'partial';
+  }
+
+  /** Takes an answer to a question that needs no monitor: it says nothing of how the VM is. */
+  takeJobless(id: number, stats: DomainStats, { askedMs, answeredMs }: AnswerTime): void {
+    if (!this.identify(id, askedMs)) return;
+    const last = this.#partial;
+    if (this.#full !== undefined && askedMs < this.#full.answeredMs) return;
+    if (last !== undefined && askedMs < last.answeredMs) return;
+    const cpu = stats.cpu === undefined ? last?.cpu : { stats: stats.cpu, askedMs };
+    this.#partial = { stats, askedMs, answeredMs, cpu };
+  }
+
+  /** A call that covers this VM, and maybe hangs on it, was not answered in time. */
+  suspect(call: HungCall): void {
+    this.#hungCalls.add(call);
+    this.#state = 'quarantined';
+    this.#job = undefined;
+  }
+
+  /** A hung call was answered or lost: it no longer speaks against this VM. */
+  acquit(call: HungCall): void {
+    this.#hungCalls.delete(call);
+    if (this.#state === 'quarantined' && !this.isSuspect) this.#state = 'late';
+  }
+
+  /** No answer of any kind came by the deadline. */
+  missDeadline(): void {
+    if (this.#state === 'fresh' || this.#state === 'partial') this.#state = 'late';
+  }
+
+  /** The daemon no longer knows the VM. */
+  leave(): void {
+    this.#state = 'gone';
+    this.#hungCalls.clear();
+  }
+
+  /** Forgets what belongs to a connection that is gone; the last known statistics stay. */
+  forgetCalls(): void {
+    this.#hungCalls.clear();
+    if (this.#state === 'quarantined') this.#state = 'late';
+  }
+
+  /**
+   * The best statistics known at `nowMs`, for a snapshot: the last complete ones unless too old, under what is newer. They are fresh
+   * when they were asked for at `sinceMs` or later, the start of the collection; else `ageMs` is the age of their oldest part.
+   */
+  show(sinceMs: number, nowMs: number): BestStats {
+    const best = this.#best(sinceMs, nowMs);
+    this.isBehind = !best.fresh;
+    return best;
+  }
+
+  #best(sinceMs: number, nowMs: number): BestStats {
+    const servable = <T extends AnswerTime>(answer: T | undefined) =>
+      answer !== undefined && nowMs - answer.askedMs <= LAST_KNOWN_MAX_AGE_MS ? answer : undefined;
+    const full = servable(this.#full);
+    if (full !== undefined) {
+      full.shown = true;
+      if (full.askedMs >= sinceMs) return { stats: full.stats, ageMs: 0, fresh: true };
+    }
+    const partial = servable(this.#partial);
+    if (partial === undefined) {
+      return { stats: full?.stats ?? {}, ageMs: full === undefined ? 0 : nowMs - full.askedMs, fresh: false };
+    }
+    const cpu =
+      partial.cpu !== undefined && nowMs - partial.cpu.askedMs <= LAST_KNOWN_MAX_AGE_MS ? partial.cpu : undefined;
+    const newer = { ...partial.stats, ...(cpu && { cpu: cpu.stats }) };
+    if (full === undefined) return { stats: newer, ageMs: nowMs - partial.askedMs, fresh: false };
+    return { stats: mergeStats(full.stats, newer), ageMs: nowMs - full.askedMs, fresh: false };
+  }
+}
+
+export interface BestStats {
+  readonly stats: DomainStats;
+  readonly ageMs: number;
+  readonly fresh: boolean;
+}
+
+/**
+ * Lays the parts of a partial answer that need no monitor over older complete statistics. The groups that libvirt fills from the
+ * monitor (balloon, vcpu, block, iothread, dirtyrate) stay as they were, so that no series vanishes half-way.
+ */
+function mergeStats(full: DomainStats, partial: DomainStats): DomainStats {
+  const { state, cpu, interfaceCount, interfaces, perf, memory } = partial;
+  return {
+    ...full,
+    ...(state && { state }),
+    ...(cpu && { cpu }),
+    ...(interfaceCount !== undefined && { interfaceCount }),
+    ...(interfaces && { interfaces }),
+    ...(perf && { perf }),
+    ...(memory && { memory }),
+  };
+}
+
+/**
+ * Whether an answer lacks what the VM's monitor would have said. libvirt does not mark such answers; the QEMU driver then leaves out
+ * the process's memory (`balloon.rss`), the numbers of every disk, and the groups that are all monitor (qemuDomainGetStatsBalloon and
+ * its neighbours). `previous`: the VM's last complete statistics, which older daemons' answers are held against.
+ */
+export function isPartial(
+  id: number,
+  stats: DomainStats,
+  previous: DomainStats | undefined,
+  daemon: { readonly driver: string; readonly noWait: boolean },
+): boolean {
+  if (daemon.driver !== 'QEMU' || id < 0) return false;
+  if (stats.balloon !== undefined) {
+    // Daemons without NOWAIT (before 4.5) may be so old that they never tell it.
+    const expected = daemon.noWait || previous?.balloon?.rssKiB !== undefined;
+    return expected && stats.balloon.rssKiB === undefined;
+  }
+  if (stats.blocks !== undefined && stats.blocks.length > 0) {
+    return stats.blocks.every((block) => block.readRequests === undefined);
+  }
+  return (
+    (previous?.dirtyRate !== undefined && stats.dirtyRate === undefined) ||
+    (previous?.iothread !== undefined && stats.iothread === undefined)
+  );
+}

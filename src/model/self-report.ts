@@ -1,0 +1,60 @@
+import type { Int64 } from '../base/int64.ts';
+
+/**
+ * What the agent says of itself for one scrape: the source of the `virtlens_…` and `process_…` families. Plain data like a Snapshot;
+ * whoever serves the scrape fills it in.
+ */
+export interface AgentReport {
+  readonly build: AgentBuild;
+  readonly process: ProcessReport;
+  readonly rpc: RpcStats;
+  /** Milliseconds from the scrape's arrival until its samples were there, waiting for a collection included. */
+  readonly scrapeDurationMs: number;
+}
+
+/** Which virtlens this is. */
+export interface AgentBuild {
+  readonly version: string;
+  /** The runtime's, such as `v26.10.0`. */
+  readonly nodeVersion: string;
+  /** As Node.js names them: `linux`, `x64`. */
+  readonly platform: string;
+  readonly arch: string;
+}
+
+/** The agent's own process. What the platform does not tell is undefined. */
+export interface ProcessReport {
+  /** User and system time, microseconds. */
+  readonly cpuTimeUs: number;
+  readonly residentMemoryBytes: number;
+  readonly virtualMemoryBytes: number | undefined;
+  readonly openFds: number | undefined;
+  /** Undefined also when there is no limit. */
+  readonly maxFds: number | undefined;
+  /** Milliseconds since the epoch. */
+  readonly startTimeMs: number;
+}
+
+/** The calls made to libvirt since the agent started. */
+export interface RpcStats {
+  /** One row a procedure that was called, each name once. */
+  readonly procedures: readonly RpcProcedureStats[];
+}
+
+/** The calls of one procedure. */
+export interface RpcProcedureStats {
+  /** Such as `ConnectGetAllDomainStats`. */
+  readonly procedure: string;
+  /** How calls ended (`ok`, `error`, `timeout`, …) to how many. */
+  readonly outcomes: ReadonlyMap<string, Int64>;
+  /**
+   * How many calls ended within each of `RPC_DURATION_BOUNDS_S` and not within the one before, and at the end how many took longer than
+   * the last: one element more than there are bounds.
+   */
+  readonly durationCounts: readonly number[];
+  /** Seconds of all calls together. */
+  readonly durationSumS: number;
+}
+
+/** Upper bounds of the buckets of call durations, seconds, ascending. */
+export const RPC_DURATION_BOUNDS_S: readonly number[] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10];

@@ -1,0 +1,202 @@
+import type { Int64 } from '../../base/int64.ts';
+import type { DomainJob, DomainSnapshot } from '../../model/snapshot.ts';
+import { BY_NAME, BY_NAME_AND_UUID } from '../parts/vm-labels.ts';
+import { domainLabels, domainTable, type Row, type Table } from '../table/table.ts';
+
+const INFO = domainTable({
+  labels: domainLabels(['domain', 'uuid', 'os_type', 'os_type_machine'], ({ name, uuid, config }) => [
+    name,
+    uuid,
+    config?.osType ?? '',
+    config?.machine ?? '',
+  ]),
+  item: (domain) => domain,
+  rows: [
+    {
+      name: 'libvirt_domain_info',
+      type: 'info',
+      help: 'What a VM is; joins its UUID to the families that carry its name only.',
+      source: 'XML',
+      note: "inovex's, with `uuid` added and `os_type_arch` left out.",
+      value: () => 1,
+    },
+  ],
+});
+
+const OPENSTACK = domainTable({
+  labels: domainLabels(
+    [
+      'domain',
+      'instance_name',
+      'instance_id',
+      'flavor_name',
+      'flavor_id',
+      'user_name',
+      'user_id',
+      'project_name',
+      'project_id',
+      'root_type',
+      'root_id',
+      'creation_time',
+    ],
+    ({ name, uuid, config }) => {
+      const nova = config?.nova;
+      return (
+        nova && [
+          name,
+          nova.instanceName ?? '',
+          uuid,
+          nova.flavor?.name ?? '',
+          nova.flavor?.id ?? '',
+          nova.userName ?? '',
+          nova.userId ?? '',
+          nova.projectName ?? '',
+          nova.projectId ?? '',
+          nova.rootType ?? '',
+          nova.rootId ?? '',
+          nova.creationTime ?? '',
+        ]
+      );
+    },
+  ),
+  item: (domain) => domain.config?.nova,
+  rows: [
+    {
+      name: 'libvirt_domain_openstack_info',
+      type: 'info',
+      help: 'What OpenStack Nova says of a VM in its metadata; there is none for other VMs.',
+      source: 'XML',
+      note: "inovex's, with `flavor_id`, `root_type`, `root_id` and `creation_time` added; `libvirt_domain_info_meta` in Tinkoff's.",
+      value: () => 1,
+    },
+  ],
+});
+
+const STATE = domainTable({
+  labels: BY_NAME_AND_UUID,
+  group: 'state',
+  item: (domain) => domain.stats.state,
+  rows: [
+    {
+      name: 'libvirt_domain_state_code',
+      type: 'gauge',
+      help:
+        'State of the VM: 0 none, 1 running, 2 blocked on a resource, 3 paused, 4 shutting down, 5 shut off, 6 crashed, ' +
+        '7 suspended by its power management.',
+      source: 'state.state',
+      note: "Kumina's exporter (newer than its README); `libvirt_domain_info_vstate` in Tinkoff's, `libvirt_domain_info_state` in inovex's.",
+      value: ({ state }) => state,
+    },
+    {
+      name: 'libvirt_domain_state_reason_code',
+      type: 'gauge',
+      help:
+        "Why the VM is in its state, a number of libvirt's enumeration for that state: of running 1 booted, 2 migrated, 3 restored, " +
+        '5 unpaused; of paused 1 by the user, 2 migration, 5 I/O error, 6 watchdog; of shut off 1 shutdown, 2 destroyed, 3 crashed, ' +
+        '4 migrated, 5 saved, 6 failed; and so on.',
+      source: 'state.reason',
+      value: ({ reason }) => reason,
+    },
+  ],
+});
+
+const FRESHNESS = domainTable({
+  labels: BY_NAME,
+  item: (domain) => domain,
+  rows: [
+    {
+      name: 'libvirt_domain_stats_age_seconds',
+      type: 'gauge',
+      help: "Age of the VM's statistics: 0 when this collection fetched them, more when its last known ones are served.",
+      decimalShift: 3,
+      source: 'virtlens',
+      value: ({ statsAgeMs }) => Math.round(statsAgeMs),
+    },
+    {
+      name: 'libvirt_domain_timed_out',
+      type: 'gauge',
+      help: "Whether the VM's full statistics did not come in time: 1 yes, 0 no.",
+      source: 'virtlens',
+      note: "inovex's.",
+      value: ({ timedOut }) => (timedOut ? 1 : 0),
+    },
+  ],
+});
+
+const JOB = domainTable({
+  labels: BY_NAME,
+  item: runningJob,
+  rows: [
+    {
+      name: 'libvirt_domain_job_info_type',
+      type: 'gauge',
+      help:
+        'Type of the job (migration, backup, save, …) that runs on the VM: 1 with a known end, 2 without, 3 completed, 4 failed, ' +
+        '5 cancelled. Absent while there is none.',
+      source: 'job information',
+      note: "inovex's, which has 0 for a VM without a job.",
+      value: ({ type }) => type,
+    },
+    {
+      name: 'libvirt_domain_job_info_time_elapsed_seconds',
+      type: 'gauge',
+      help: 'Time since the job began.',
+      decimalShift: 3,
+      source: 'job information',
+      note: "inovex's, which has libvirt's milliseconds under this name.",
+      value: ({ timeElapsedMs }) => timeElapsedMs,
+    },
+    {
+      name: 'libvirt_domain_job_info_time_remaining_seconds',
+      type: 'gauge',
+      help: 'Time until the job ends. Absent for a job without a known end.',
+      decimalShift: 3,
+      source: 'job information',
+      note: "inovex's, which has libvirt's milliseconds under this name.",
+      value: ({ type, timeRemainingMs }) => (type === 1 ? timeRemainingMs : undefined),
+    },
+    ...jobAmounts('data', 'Data', (job) => [job.dataTotalBytes, job.dataProcessedBytes, job.dataRemainingBytes]),
+    ...jobAmounts('memory', 'Memory', (job) => [
+      job.memoryTotalBytes,
+      job.memoryProcessedBytes,
+      job.memoryRemainingBytes,
+    ]),
+    ...jobAmounts('file', 'Disk contents', (job) => [
+      job.fileTotalBytes,
+      job.fileProcessedBytes,
+      job.fileRemainingBytes,
+    ]),
+  ],
+});
+
+/** The job of a VM; type 0 is libvirt's way to say that there is none. */
+function runningJob({ job }: DomainSnapshot): DomainJob | undefined {
+  return job?.type === 0 ? undefined : job;
+}
+
+/** The rows of one kind of amount. All three are absent while all are 0: then the job has none of that kind (`virsh domjobinfo` too). */
+function jobAmounts(
+  kind: string,
+  subject: string,
+  amounts: (job: DomainJob) => readonly [total: Int64, processed: Int64, remaining: Int64],
+): Row<DomainJob>[] {
+  const parts = [
+    ['total', 'to process in all'],
+    ['processed', 'processed so far'],
+    ['remaining', 'still to process'],
+  ] as const;
+  return parts.map(([part, phrase], i) => ({
+    name: `libvirt_domain_job_info_${kind}_${part}_bytes`,
+    type: 'gauge',
+    help: `${subject} that the job has ${phrase}. Absent for a job that has none.`,
+    source: 'job information',
+    note: "inovex's.",
+    value(job) {
+      const all = amounts(job);
+      return all.some((amount) => amount !== 0) ? all[i] : undefined;
+    },
+  }));
+}
+
+/** The families of `extended` that a VM has once. */
+export const DOMAIN_TABLES: readonly Table[] = [INFO, OPENSTACK, STATE, FRESHNESS, JOB];

@@ -1,0 +1,33 @@
+import { CONNECTION } from '../parts/connection.ts';
+import type { Schema, SchemaOptions } from '../table/schema.ts';
+import { BLOCK_TABLES } from './block.ts';
+import { CPU_TABLES, VCPU_COUNTERS, VCPU_MAPPING } from './cpu.ts';
+import { DOMAIN_TABLES } from './domain.ts';
+import { HOST_TABLES } from './host.ts';
+import { INTERFACE_TABLES } from './interface.ts';
+import { MEMORY_TABLES } from './memory.ts';
+import { PERF } from './perf.ts';
+
+/**
+ * Every statistic of libvirt that `kumina` and `c5c3` do not carry, and what users of other exporters rely on. Names are those of
+ * Tinkoff's (https://github.com/Tinkoff/libvirt-exporter) and inovex's (https://github.com/inovex/prometheus-libvirt-exporter)
+ * exporters where one of them has the statistic.
+ */
+export function extendedSchema({ vcpuHypervisorCounters, vcpuMapping }: SchemaOptions): Schema {
+  return {
+    name: 'extended',
+    tables: [
+      CONNECTION,
+      ...HOST_TABLES,
+      ...DOMAIN_TABLES,
+      ...CPU_TABLES,
+      ...(vcpuMapping ? VCPU_MAPPING : []),
+      ...(vcpuHypervisorCounters ? [VCPU_COUNTERS] : []),
+      PERF,
+      ...MEMORY_TABLES,
+      ...BLOCK_TABLES,
+      ...INTERFACE_TABLES,
+    ],
+    needs: { pools: true, jobs: true, vcpuMapping },
+  };
+}

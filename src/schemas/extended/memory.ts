@@ -1,0 +1,273 @@
+import { scaleInt64 } from '../../base/int64.ts';
+import type {
+  DirtyRateStats,
+  DomainSnapshot,
+  MemoryBandwidthMonitor,
+  MemoryBandwidthNode,
+} from '../../model/snapshot.ts';
+import { bytesOfKiB } from '../parts/bytes.ts';
+import { BY_NAME, statisticLabels, vcpuLabels } from '../parts/vm-labels.ts';
+import { domainTable, itemTable, type Table } from '../table/table.ts';
+
+const BYTES_PER_MIB = 1_048_576;
+
+const BALLOON = domainTable({
+  labels: BY_NAME,
+  group: 'balloon',
+  item: (domain) => domain.stats.balloon,
+  rows: [
+    {
+      name: 'libvirt_domain_memory_stats_swap_in_bytes',
+      type: 'gauge',
+      help: 'Data the guest has read from its swap space since it was started. It only grows.',
+      source: 'balloon.swap_in',
+      note: "inovex's; a counter in truth, a gauge by its name.",
+      value: ({ swapInKiB }) => bytesOfKiB(swapInKiB),
+    },
+    {
+      name: 'libvirt_domain_memory_stats_swap_out_bytes',
+      type: 'gauge',
+      help: 'Memory the guest has written to its swap space since it was started. It only grows.',
+      source: 'balloon.swap_out',
+      note: "inovex's; a counter in truth, a gauge by its name.",
+      value: ({ swapOutKiB }) => bytesOfKiB(swapOutKiB),
+    },
+    {
+      name: 'libvirt_domain_memory_stats_major_fault_total',
+      type: 'counter',
+      help: 'Page faults in the guest that needed its disk.',
+      source: 'balloon.major_fault',
+      note: "Tinkoff's and inovex's.",
+      value: ({ majorFaults }) => majorFaults,
+    },
+    {
+      name: 'libvirt_domain_memory_stats_minor_fault_total',
+      type: 'counter',
+      help: 'Page faults in the guest that needed no disk.',
+      source: 'balloon.minor_fault',
+      note: "Tinkoff's and inovex's.",
+      value: ({ minorFaults }) => minorFaults,
+    },
+    {
+      name: 'libvirt_domain_memory_stats_unused_bytes',
+      type: 'gauge',
+      help: 'Memory the guest uses for nothing at all, not even for caches.',
+      source: 'balloon.unused',
+      note: "Tinkoff's and inovex's.",
+      value: ({ unusedKiB }) => bytesOfKiB(unusedKiB),
+    },
+    {
+      name: 'libvirt_domain_memory_stats_available_bytes',
+      type: 'gauge',
+      help: 'Memory the guest sees in all; MemTotal in its /proc/meminfo.',
+      source: 'balloon.available',
+      note: "Tinkoff's and inovex's.",
+      value: ({ availableKiB }) => bytesOfKiB(availableKiB),
+    },
+    {
+      name: 'libvirt_domain_memory_stats_usable_bytes',
+      type: 'gauge',
+      help: 'Memory the balloon can take from the guest without making it swap; MemAvailable in its /proc/meminfo.',
+      source: 'balloon.usable',
+      note: "Tinkoff's and inovex's.",
+      value: ({ usableKiB }) => bytesOfKiB(usableKiB),
+    },
+    {
+      name: 'libvirt_domain_memory_stats_disk_caches_bytes',
+      type: 'gauge',
+      help: 'Memory of the guest that can be reclaimed without I/O, mostly caches of files.',
+      source: 'balloon.disk_caches',
+      note: "inovex's; `libvirt_domain_memory_stats_disk_cache_bytes` in Tinkoff's.",
+      value: ({ diskCachesKiB }) => bytesOfKiB(diskCachesKiB),
+    },
+    {
+      name: 'libvirt_domain_memory_stats_rss_bytes',
+      type: 'gauge',
+      help: "Resident set of the VM's process on the host.",
+      source: 'balloon.rss',
+      note: "Tinkoff's and inovex's.",
+      value: ({ rssKiB }) => bytesOfKiB(rssKiB),
+    },
+    {
+      name: 'libvirt_domain_memory_stats_last_update_timestamp_seconds',
+      type: 'gauge',
+      help: 'When the guest last reported its memory, in seconds since the epoch. Absent when it never did.',
+      source: 'balloon.last-update',
+      note: "inovex's.",
+      value: ({ lastUpdateS }) => (lastUpdateS === 0 ? undefined : lastUpdateS),
+    },
+    {
+      name: 'libvirt_domain_memory_stats_hugetlb_pgalloc_total',
+      type: 'counter',
+      help: 'Huge pages that the guest allocated.',
+      source: 'balloon.hugetlb_pgalloc',
+      note: "inovex's.",
+      value: ({ hugetlbPageAllocations }) => hugetlbPageAllocations,
+    },
+    {
+      name: 'libvirt_domain_memory_stats_hugetlb_pgfail_total',
+      type: 'counter',
+      help: 'Huge pages that the guest failed to allocate.',
+      source: 'balloon.hugetlb_pgfail',
+      note: "inovex's.",
+      value: ({ hugetlbPageFailures }) => hugetlbPageFailures,
+    },
+  ],
+});
+
+const BANDWIDTH: readonly Table[] = [
+  domainTable({
+    labels: BY_NAME,
+    group: 'memory',
+    item: (domain) => domain.stats.memory,
+    rows: [
+      {
+        name: 'libvirt_domain_memory_bandwidth_monitors',
+        type: 'gauge',
+        help: 'Number of memory bandwidth monitors of the VM.',
+        source: 'memory.bandwidth.monitor.count',
+        value: ({ monitorCount }) => monitorCount,
+      },
+    ],
+  }),
+  itemTable({
+    labels: statisticLabels<MemoryBandwidthMonitor>(['monitor', 'name', 'vcpus'], ({ index, name, vcpus }) => [
+      String(index),
+      name ?? '',
+      vcpus ?? '',
+    ]),
+    group: 'memory',
+    items: (domain) => domain.stats.memory?.monitors,
+    rows: [
+      {
+        name: 'libvirt_domain_memory_bandwidth_monitor_info',
+        type: 'info',
+        help: 'Name of a memory bandwidth monitor, and the vCPUs it watches.',
+        source: 'memory.bandwidth.monitor.<num>.name, memory.bandwidth.monitor.<num>.vcpus',
+        value: () => 1,
+      },
+    ],
+  }),
+  itemTable({
+    labels: statisticLabels<MemoryBandwidthMonitor>(['monitor'], ({ index }) => [String(index)]),
+    group: 'memory',
+    items: (domain) => domain.stats.memory?.monitors,
+    rows: [
+      {
+        name: 'libvirt_domain_memory_bandwidth_monitor_nodes',
+        type: 'gauge',
+        help: 'Number of memory controllers of a memory bandwidth monitor.',
+        source: 'memory.bandwidth.monitor.<num>.node.count',
+        value: ({ nodeCount }) => nodeCount,
+      },
+    ],
+  }),
+  itemTable({
+    labels: statisticLabels<MonitoredNode>(['monitor', 'node', 'controller_id'], ({ monitor, node }) => [
+      String(monitor),
+      String(node.index),
+      node.id === undefined ? '' : String(node.id),
+    ]),
+    group: 'memory',
+    items: monitoredNodes,
+    rows: [
+      {
+        name: 'libvirt_domain_memory_bandwidth_monitor_local_bytes_total',
+        type: 'counter',
+        help: 'Memory traffic through the controller of the processor that the vCPUs run on; `controller_id` is what the host calls it.',
+        source:
+          'memory.bandwidth.monitor.<num>.node.<index>.bytes.local, memory.bandwidth.monitor.<num>.node.<index>.id',
+        value: ({ node }) => node.bytesLocal,
+      },
+      {
+        name: 'libvirt_domain_memory_bandwidth_monitor_bytes_total',
+        type: 'counter',
+        help: 'Memory traffic through all controllers, local and remote; `controller_id` is what the host calls it.',
+        source:
+          'memory.bandwidth.monitor.<num>.node.<index>.bytes.total, memory.bandwidth.monitor.<num>.node.<index>.id',
+        value: ({ node }) => node.bytesTotal,
+      },
+    ],
+  }),
+];
+
+interface MonitoredNode {
+  readonly monitor: number;
+  readonly node: MemoryBandwidthNode;
+}
+
+function monitoredNodes({ stats }: DomainSnapshot): readonly MonitoredNode[] | undefined {
+  const monitors = stats.memory?.monitors;
+  if (monitors === undefined || monitors.length === 0) return undefined;
+  return monitors.flatMap(({ index, nodes }) => nodes.map((node) => ({ monitor: index, node })));
+}
+
+const DIRTY_RATE: readonly Table[] = [
+  domainTable({
+    labels: BY_NAME,
+    group: 'dirtyrate',
+    item: (domain) => domain.stats.dirtyRate,
+    rows: [
+      {
+        name: 'libvirt_domain_dirtyrate_calc_status',
+        type: 'gauge',
+        help: "Status of the last calculation of the memory's dirty rate: 0 none yet, 1 under way, 2 done.",
+        source: 'dirtyrate.calc_status',
+        value: ({ calcStatus }) => calcStatus,
+      },
+      {
+        name: 'libvirt_domain_dirtyrate_calc_start_seconds',
+        type: 'gauge',
+        help: "When the last calculation began, on the host's monotonic clock.",
+        source: 'dirtyrate.calc_start_time',
+        value: ({ calcStartTimeS }) => calcStartTimeS,
+      },
+      {
+        name: 'libvirt_domain_dirtyrate_calc_period_seconds',
+        type: 'gauge',
+        help: 'How long the last calculation measured.',
+        source: 'dirtyrate.calc_period',
+        value: ({ calcPeriodS }) => calcPeriodS,
+      },
+      {
+        name: 'libvirt_domain_dirtyrate_bytes_per_second',
+        type: 'gauge',
+        help: 'Memory that the VM dirtied each second, as the last calculation found.',
+        source: 'dirtyrate.megabytes_per_second',
+        value: ({ mebibytesPerSecond }) =>
+          mebibytesPerSecond === undefined ? undefined : scaleInt64(mebibytesPerSecond, BYTES_PER_MIB),
+      },
+    ],
+  }),
+  itemTable({
+    labels: statisticLabels<DirtyRateStats>(['calc_mode'], ({ calcMode }) => [calcMode ?? '']),
+    group: 'dirtyrate',
+    items: ({ stats }) => stats.dirtyRate && [stats.dirtyRate],
+    rows: [
+      {
+        name: 'libvirt_domain_dirtyrate_info',
+        type: 'info',
+        help: 'How the last calculation measured: page-sampling, dirty-bitmap or dirty-ring.',
+        source: 'dirtyrate.calc_mode',
+        value: ({ calcMode }) => (calcMode === undefined ? undefined : 1),
+      },
+    ],
+  }),
+  itemTable({
+    labels: vcpuLabels(['domain', 'vcpu'], ({ name }, vcpu) => [name, vcpu]),
+    group: 'dirtyrate',
+    items: (domain) => domain.stats.dirtyRate?.vcpus,
+    rows: [
+      {
+        name: 'libvirt_domain_dirtyrate_vcpu_bytes_per_second',
+        type: 'gauge',
+        help: 'Memory that a vCPU dirtied each second, as the last calculation found.',
+        source: 'dirtyrate.vcpu.<num>.megabytes_per_second',
+        value: ({ mebibytesPerSecond }) => scaleInt64(mebibytesPerSecond, BYTES_PER_MIB),
+      },
+    ],
+  }),
+];
+
+/** The families of `extended` about memory. */
+export const MEMORY_TABLES: readonly Table[] = [BALLOON, ...BANDWIDTH, ...DIRTY_RATE];

@@ -1,0 +1,35 @@
+import type { Int64 } from '../../base/int64.ts';
+import type { CpuStats, DomainSnapshot } from '../../model/snapshot.ts';
+import { bytesOfKiB } from './bytes.ts';
+
+/**
+ * What libvirt's `virDomainGetInfo` (and `virsh dominfo`) says of a VM, from the bulk statistics; where those are missing, from the XML.
+ */
+
+/** The most memory the VM may have, in bytes. */
+export function maximumMemoryBytes({ stats, config }: DomainSnapshot): Int64 | undefined {
+  return bytesOfKiB(stats.balloon?.maximumKiB ?? config?.maximumMemoryKiB);
+}
+
+/** The memory the VM has now, in bytes: the balloon's size, not what the guest uses of it. */
+export function currentMemoryBytes({ stats, config }: DomainSnapshot): Int64 | undefined {
+  return bytesOfKiB(stats.balloon?.currentKiB ?? config?.currentMemoryKiB);
+}
+
+/** The number of vCPUs the VM has now. */
+export function currentVcpus({ stats, config }: DomainSnapshot): number | undefined {
+  return stats.vcpu?.current ?? config?.currentVcpus;
+}
+
+/**
+ * The VM's CPU statistics. What libvirt's QEMU driver says of a VM that is not running is left out: for want of the VM's process it
+ * measures libvirtd itself (virProcessGetStat of libvirt 9.0 reads /proc/self/stat then).
+ */
+export function measuredCpu({ id, stats }: DomainSnapshot): CpuStats | undefined {
+  return id === undefined ? undefined : stats.cpu;
+}
+
+/** Host CPU time the VM has used since it was started, in nanoseconds. */
+export function cpuTimeNs(domain: DomainSnapshot): Int64 | undefined {
+  return measuredCpu(domain)?.timeNs;
+}

@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { samplesOf, snapshotOf } from '../../test/support/snapshots.ts';
+import { type AgentReport, RPC_DURATION_BOUNDS_S } from '../model/self-report.ts';
+import { createSchemaSet, SCHEMA_NAMES } from './schema-set.ts';
+import { AGENT_FAMILIES, agentFamilies } from './self.ts';
+
+const REPORT: AgentReport = {
+  build: { version: '1.2.3', nodeVersion: 'v26.10.0', platform: 'linux', arch: 'x64' },
+  process: {
+    cpuTimeUs: 1_234_567,
+    residentMemoryBytes: 70_000_000,
+    virtualMemoryBytes: undefined,
+    openFds: 21,
+    maxFds: undefined,
+    startTimeMs: 1_700_000_000_123.4,
+  },
+  rpc: {
+    procedures: [
+      {
+        procedure: 'ConnectGetAllDomainStats',
+        outcomes: new Map([
+          ['ok', 3],
+          ['timeout', 1],
+        ]),
+        durationCounts: [0, 1, 0, 0, 2, 0, 0, 1],
+        durationSumS: 31.5,
+      },
+    ],
+  },
+  scrapeDurationMs: 12.3456,
+};
+
+test('the agent says how it is and how the collection went', () => {
+  const snapshot = snapshotOf([], {
+    takenAtMs: 1_700_000_000_000,
+    collection: {
+      durationMs: 400.25,
+      tasks: [
+        { name: 'block', durationMs: 0.0004, success: true },
+        { name: 'jobs', durationMs: 7, success: false },
+      ],
+      quarantined: 2,
+      blockedCalls: 1,
+      unknownFields: new Map([['vcpu.N.new', 4]]),
+    },
+  });
+  const bucket = (le: string, value: number) =>
+    `virtlens_libvirt_rpc_duration_seconds_bucket{procedure="ConnectGetAllDomainStats",le="${le}"} ${value}`;
+  assert.deepEqual(samplesOf(agentFamilies(REPORT, snapshot)), [
+    'virtlens_build_info{version="1.2.3",nodeversion="v26.10.0",platform="linux",arch="x64"} 1',
+    'virtlens_scrape_duration_seconds 12346e-6',
+    'virtlens_collection_duration_seconds 400250e-6',
+    'virtlens_collection_timestamp_seconds 1700000000000e-3',
+    'virtlens_quarantined_domains 2',
+    'virtlens_libvirt_blocked_calls 1',
+    'virtlens_collector_duration_seconds{collector="block"} 0e-6',
+    'virtlens_collector_duration_seconds{collector="jobs"} 7000e-6',
+    'virtlens_collector_success{collector="block"} 1',
+    'virtlens_collector_success{collector="jobs"} 0',
+    'virtlens_unknown_statistics{field="vcpu.N.new"} 4',
+    'virtlens_libvirt_rpc_calls_total{procedure="ConnectGetAllDomainStats",outcome="ok"} 3',
+    'virtlens_libvirt_rpc_calls_total{procedure="ConnectGetAllDomainStats",outcome="timeout"} 1',
+    'process_cpu_seconds_total 1234567e-6',
+    'process_resident_memory_bytes 70000000',
+    'process_open_fds 21',
+    'process_start_time_seconds 1700000000123e-3',
+    bucket('0.001', 0),
+    bucket('0.005', 1),
+    bucket('0.025', 1),
+    bucket('0.1', 1),
+    bucket('0.5', 3),
+    bucket('2.5', 3),
+    bucket('10.0', 3),
+    bucket('+Inf', 4),
+    'virtlens_libvirt_rpc_duration_seconds_sum{procedure="ConnectGetAllDomainStats"} 31.5',
+    'virtlens_libvirt_rpc_duration_seconds_count{procedure="ConnectGetAllDomainStats"} 4',
+  ]);
+});
+
+test('before the first call there is no family of calls', () => {
+  const families = agentFamilies({ ...REPORT, rpc: { procedures: [] } }, snapshotOf([]));
+  assert.deepEqual(
+    families.map(({ name }) => name).filter((name) => name.includes('rpc')),
+    [],
+  );
+});
+
+test("the agent's families are all on the list, and none is a scheme's", () => {
+  const listed = AGENT_FAMILIES.map(({ name }) => name);
+  for (const { name, type, help } of agentFamilies(REPORT, snapshotOf([]))) {
+    const row = AGENT_FAMILIES.find((family) => family.name === name);
+    assert.deepEqual([row?.type, row?.help], [type, help]);
+  }
+  const schemes = new Set(createSchemaSet(SCHEMA_NAMES).rows.map(({ name }) => name));
+  assert.deepEqual(
+    listed.filter((name) => schemes.has(name)),
+    [],
+  );
+  assert.equal(RPC_DURATION_BOUNDS_S.length + 1, REPORT.rpc.procedures[0]?.durationCounts.length);
+});

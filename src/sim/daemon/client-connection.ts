@@ -1,0 +1,443 @@
+import type { Duplex } from 'node:stream';
+import { EVENT_KINDS, type EventName, type EventPayload } from '../../libvirt/wire/event-kinds.ts';
+import {
+  encodeFrame,
+  type Frame,
+  FrameDecoder,
+  type FrameHeader,
+  HEADER_BYTES,
+  KEEPALIVE,
+  LENGTH_BYTES,
+  MESSAGE_MAX_BYTES,
+  MESSAGE_STATUS,
+  MESSAGE_TYPE,
+  PROGRAM,
+  PROGRAM_VERSION,
+} from '../../libvirt/wire/frame.ts';
+import { remoteError } from '../../libvirt/wire/types.ts';
+import { XdrReader, type XdrWriter } from '../../libvirt/wire/xdr.ts';
+import { type CallContext, EncodedResult, type Handlers, type Session } from '../calls/call.ts';
+import type { CallCounters } from '../calls/call-counters.ts';
+import { deviceCalls } from '../calls/device-calls.ts';
+import { domainCalls } from '../calls/domain-calls.ts';
+import { authenticationFailed, hostCalls } from '../calls/host-calls.ts';
+import { poolCalls } from '../calls/pool-calls.ts';
+import {
+  apiFunctionName,
+  isHighPriority,
+  type NamedProcedure,
+  PROCEDURE_BY_NUMBER,
+  type SimProcedureName,
+} from '../calls/procedures.ts';
+import { statsCalls } from '../calls/stats-calls.ts';
+import {
+  DaemonError,
+  ERROR_DOMAIN,
+  internalError,
+  readOnlyDenied,
+  rpcError,
+  unknownProcedure,
+} from '../description/daemon-error.ts';
+import type { Hypervisor } from '../hypervisor/hypervisor.ts';
+import type { Fault, FaultList } from './faults.ts';
+import { Keepalive, type KeepaliveOptions } from './keepalive.ts';
+import { LEGACY_EVENT_PROCEDURE } from './legacy-events.ts';
+import type { WorkerPool } from './worker-pool.ts';
+
+const HANDLERS: Handlers = { ...hostCalls, ...domainCalls, ...deviceCalls, ...statsCalls, ...poolCalls };
+
+/** What a client may call before it has opened the hypervisor. */
+const WITHOUT_OPEN: ReadonlySet<SimProcedureName> = new Set<SimProcedureName>([
+  'authList',
+  'connectOpen',
+  'connectClose',
+  'connectSupportsFeature',
+]);
+
+const AUTH_PROCEDURES = { first: 67, last: 70 } as const;
+const EVENT_SERIAL = 1;
+const PING: FrameHeader = {
+  program: PROGRAM.keepalive,
+  version: PROGRAM_VERSION,
+  procedure: KEEPALIVE.ping,
+  type: MESSAGE_TYPE.message,
+  serial: 0,
+  status: MESSAGE_STATUS.ok,
+};
+const DEFAULT_URI = 'qemu:///system';
+
+/** What all connections of one simulated daemon share. */
+export interface DaemonParts {
+  readonly hypervisor: Hypervisor;
+  readonly workers: WorkerPool;
+  readonly counters: CallCounters;
+  readonly faults: FaultList;
+  readonly authTypes: readonly number[];
+  readonly maxRequestsPerClient: number;
+  readonly lastProcedure: number;
+  readonly keepalive: KeepaliveOptions | undefined;
+  /** Replies are held back until there are this many, and then sent last first; 1 sends each at once. */
+  reorder: number;
+}
+
+interface Subscription {
+  readonly callbackId: number;
+  readonly eventId: number;
+  readonly domainUuid: string | undefined;
+  readonly legacy: boolean;
+}
+
+/** One client of the simulated daemon: its frames in, its replies and events out, in libvirtd's order and with its limits. */
+export class ClientConnection implements Session {
+  readonly #stream: Duplex;
+  readonly #daemon: DaemonParts;
+  readonly #forcedReadOnly: boolean;
+  readonly #decoder = new FrameDecoder();
+  readonly #unread: Frame[] = [];
+  readonly #held: Buffer[] = [];
+  #outstanding = 0;
+  #opened = false;
+  #readOnly = false;
+  #uri = DEFAULT_URI;
+  #subscriptions: Subscription[] = [];
+  #nextCallbackId = 0;
+  #stopListening: (() => void) | undefined;
+  #keepalive: Keepalive | undefined;
+  #closed = false;
+  #pumping = false;
+
+  constructor(stream: Duplex, daemon: DaemonParts, options: { readonly readOnly: boolean; onClose(): void }) {
+    this.#stream = stream;
+    this.#daemon = daemon;
+    this.#forcedReadOnly = options.readOnly;
+    stream.on('data', (chunk: Buffer) => this.#receive(chunk));
+    stream.on('end', () => stream.end());
+    stream.on('error', () => stream.destroy());
+    stream.on('close', () => {
+      this.#closed = true;
+      this.#stopListening?.();
+      this.#keepalive?.stop();
+      options.onClose();
+    });
+  }
+
+  // --- what handlers see ---
+
+  get readOnly(): boolean {
+    return this.#readOnly;
+  }
+
+  get uri(): string {
+    return this.#uri;
+  }
+
+  open(uri: string | undefined, readOnly: boolean): void {
+    if (this.#opened) throw internalError('connection already open');
+    this.#opened = true;
+    this.#readOnly = readOnly || this.#forcedReadOnly;
+    if (uri !== undefined && uri !== '') this.#uri = uri;
+  }
+
+  startKeepalive(): void {
+    const { keepalive, hypervisor } = this.#daemon;
+    if (keepalive === undefined || this.#keepalive !== undefined) return;
+    this.#keepalive = new Keepalive(
+      hypervisor.clock,
+      keepalive,
+      () => this.#send(encodeFrame(PING, () => {})),
+      () => this.destroy(),
+    );
+  }
+
+  subscribe(eventId: number, domainUuid: string | undefined, legacy: boolean): number {
+    if (this.#subscriptions.length === 0) {
+      this.#stopListening = this.#daemon.hypervisor.listen((name, payload) => this.#sendEvent(name, payload));
+    }
+    const callbackId = this.#nextCallbackId++;
+    this.#subscriptions.push({ callbackId, eventId, domainUuid, legacy });
+    return callbackId;
+  }
+
+  unsubscribe(match: { readonly callbackId: number } | { readonly legacyEventId: number }): boolean {
+    const before = this.#subscriptions.length;
+    this.#subscriptions = this.#subscriptions.filter((subscription) =>
+      'callbackId' in match
+        ? subscription.legacy || subscription.callbackId !== match.callbackId
+        : !subscription.legacy || subscription.eventId !== match.legacyEventId,
+    );
+    if (this.#subscriptions.length === 0) this.#stopListening?.();
+    return this.#subscriptions.length < before;
+  }
+
+  // --- what tests do to it ---
+
+  /** Closes the connection at once. Calls in progress go on, and their replies go nowhere. */
+  destroy(): void {
+    this.#stream.destroy();
+  }
+
+  sendBytes(bytes: Uint8Array): void {
+    if (!this.#closed) this.#stream.write(bytes);
+  }
+
+  // --- bytes in ---
+
+  #receive(chunk: Buffer): void {
+    this.#keepalive?.heard();
+    try {
+      this.#decoder.push(chunk, (frame) => this.#unread.push(frame));
+    } catch {
+      // libvirtd closes the connection of a client that does not speak its protocol.
+      this.destroy();
+      return;
+    }
+    this.#pump();
+  }
+
+  /** Takes messages while the client is below its limit; what is beyond waits unread, keepalive included, as in libvirtd. */
+  #pump(): void {
+    // An answer that is given at once comes back here; the loop that is running already takes what is next.
+    if (this.#pumping) return;
+    this.#pumping = true;
+    while (this.#unread.length > 0 && this.#outstanding < this.#daemon.maxRequestsPerClient && !this.#closed) {
+      this.#take(this.#unread.shift()!);
+    }
+    this.#pumping = false;
+    if (this.#outstanding >= this.#daemon.maxRequestsPerClient) this.#stream.pause();
+    else if (this.#stream.isPaused()) this.#stream.resume();
+  }
+
+  #take(frame: Frame): void {
+    if (frame.program === PROGRAM.keepalive) {
+      if (frame.procedure !== KEEPALIVE.ping) return;
+      this.#daemon.counters.keepalivePings++;
+      this.#send(encodeFrame({ ...headerOf(frame), procedure: KEEPALIVE.pong }, () => {}));
+      return;
+    }
+    if (frame.type !== MESSAGE_TYPE.call && frame.type !== MESSAGE_TYPE.callWithFds) return;
+    const procedure = frame.program === PROGRAM.remote ? PROCEDURE_BY_NUMBER.get(frame.procedure) : undefined;
+    const refusal = this.#refusal(frame, procedure);
+    if (refusal !== undefined || procedure === undefined) {
+      this.#sendError(frame, refusal ?? unknownProcedure(frame.procedure));
+      return;
+    }
+    this.#outstanding++;
+    this.#daemon.counters.begin(procedure.name);
+    this.#daemon.workers.enter(isHighPriority(procedure.name), () => this.#serve(frame, procedure));
+  }
+
+  /** Why a call is answered with an error before any worker sees it. */
+  #refusal(frame: Frame, procedure: NamedProcedure | undefined): DaemonError | undefined {
+    if (frame.program !== PROGRAM.remote) {
+      return rpcError(`Cannot find program ${frame.program} version ${frame.version}`);
+    }
+    if (frame.version !== PROGRAM_VERSION) {
+      return rpcError(`version mismatch (actual ${frame.version.toString(16)}, expected ${PROGRAM_VERSION})`);
+    }
+    if (frame.status !== MESSAGE_STATUS.ok) return rpcError(`Unexpected message status ${frame.status}`);
+    if (frame.procedure >= AUTH_PROCEDURES.first && frame.procedure <= AUTH_PROCEDURES.last) {
+      return authenticationFailed();
+    }
+    if (procedure === undefined || procedure.number > this.#daemon.lastProcedure) {
+      return unknownProcedure(frame.procedure);
+    }
+    const mustAuthenticate = this.#daemon.authTypes.some((type) => type !== 0);
+    if (mustAuthenticate && procedure.name !== 'authList') return rpcError('authentication required');
+    if (!this.#opened && !WITHOUT_OPEN.has(procedure.name)) return internalError('connection not open');
+    if (this.#readOnly && !procedure.readOnly) return readOnlyDenied(apiFunctionName(procedure.name));
+    return undefined;
+  }
+
+  // --- serving a call ---
+
+  #serve(frame: Frame, procedure: NamedProcedure): void {
+    let args: unknown;
+    try {
+      const reader = new XdrReader(frame.payload);
+      args = procedure.args.decode(reader);
+    } catch {
+      this.#finish(() => this.#sendError(frame, rpcError('Unable to decode message payload')));
+      return;
+    }
+    const fault = this.#daemon.faults.strike(procedure.name, (vm) => concerns(args, vm));
+    if (fault?.delayMs === undefined) {
+      this.#answer(frame, procedure, args, fault);
+    } else {
+      this.#daemon.hypervisor.clock.schedule(fault.delayMs, () => this.#answer(frame, procedure, args, fault));
+    }
+  }
+
+  #answer(frame: Frame, procedure: NamedProcedure, args: unknown, fault: Fault | undefined): void {
+    const instead = this.#insteadOfReply(fault);
+    if (instead !== undefined) {
+      this.#finish(instead);
+      return;
+    }
+    const fail = (error: unknown): void => {
+      this.#finish(() => {
+        if (fault?.drop !== true) this.#sendError(frame, asDaemonError(error));
+      });
+    };
+    const reply = (result: unknown): void => {
+      let pieces: readonly Buffer[];
+      try {
+        pieces = encodeResult(frame, procedure, result);
+      } catch (error) {
+        fail(error);
+        return;
+      }
+      this.#finish(() => {
+        if (fault?.drop !== true) this.#sendReply(...pieces);
+        if (procedure.name === 'connectClose') this.#endAfterClose();
+      });
+    };
+    try {
+      if (fault?.error !== undefined) throw faultError(fault.error);
+      const handler = HANDLERS[procedure.name] as ((args: unknown, context: CallContext) => unknown) | undefined;
+      if (handler === undefined) throw unknownProcedure(procedure.number);
+      const result = handler(args, this.#contextOf(procedure));
+      if (result instanceof Promise) result.then(reply, fail);
+      else reply(result);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  #insteadOfReply(fault: Fault | undefined): (() => void) | undefined {
+    const garbage = fault?.garbage;
+    if (garbage !== undefined) return () => this.sendBytes(garbage);
+    return fault?.disconnect === true ? () => this.destroy() : undefined;
+  }
+
+  #contextOf(procedure: NamedProcedure): CallContext {
+    const { hypervisor, counters, authTypes } = this.#daemon;
+    return { procedure: procedure.name, hypervisor, counters, authTypes, session: this };
+  }
+
+  /** Ends a call: replies, frees its worker, and takes what the client has sent meanwhile. */
+  #finish(respond: () => void): void {
+    respond();
+    this.#daemon.counters.end();
+    this.#outstanding--;
+    this.#daemon.workers.leave();
+    if (!this.#closed) this.#pump();
+  }
+
+  /** libvirtd closes its side once the reply to the goodbye is out. */
+  #endAfterClose(): void {
+    this.#subscriptions = [];
+    this.#stopListening?.();
+    this.releaseReplies();
+    this.#stream.end();
+  }
+
+  // --- bytes out ---
+
+  #sendError(frame: Frame, error: DaemonError): void {
+    const header = { ...headerOf(frame), type: MESSAGE_TYPE.reply, status: MESSAGE_STATUS.error };
+    this.#sendReply(
+      encodeFrame(header, (writer) =>
+        remoteError.encode(writer, {
+          code: error.number,
+          domain: error.domain,
+          message: error.message,
+          level: error.level,
+          relatedDomain: undefined,
+          str1: error.message,
+          str2: undefined,
+          str3: undefined,
+          int1: -1,
+          int2: -1,
+          relatedNetwork: undefined,
+        }),
+      ),
+    );
+  }
+
+  #sendReply(...pieces: Buffer[]): void {
+    if (this.#daemon.reorder <= 1) {
+      for (const piece of pieces) this.#send(piece);
+      return;
+    }
+    this.#held.push(Buffer.concat(pieces));
+    if (this.#held.length >= this.#daemon.reorder) this.releaseReplies();
+    else setImmediate(() => this.releaseReplies());
+  }
+
+  /** Sends the replies that are held back, the last one first. */
+  releaseReplies(): void {
+    for (const reply of this.#held.splice(0).reverse()) this.#send(reply);
+  }
+
+  #send(bytes: Buffer): void {
+    if (!this.#closed && this.#stream.writable) this.#stream.write(bytes);
+  }
+
+  #sendEvent<N extends EventName>(name: N, payload: EventPayload<N>): void {
+    const kind = EVENT_KINDS[name];
+    for (const { eventId, domainUuid, callbackId, legacy } of this.#subscriptions) {
+      if (eventId !== kind.id) continue;
+      if (domainUuid !== undefined && domainUuid !== payload.domain.uuid) continue;
+      const procedure = legacy ? LEGACY_EVENT_PROCEDURE[name] : kind.procedure;
+      if (procedure === undefined) continue;
+      const header: FrameHeader = {
+        program: PROGRAM.remote,
+        version: PROGRAM_VERSION,
+        procedure,
+        type: MESSAGE_TYPE.message,
+        serial: EVENT_SERIAL,
+        status: MESSAGE_STATUS.ok,
+      };
+      this.#send(
+        encodeFrame(header, (writer: XdrWriter) => {
+          if (!legacy) writer.int32(callbackId);
+          kind.payload.encode(writer, payload as never);
+        }),
+      );
+    }
+  }
+}
+
+function headerOf({ program, version, procedure, type, serial, status }: Frame): FrameHeader {
+  return { program, version, procedure, type, serial, status };
+}
+
+/** A reply's bytes. Throws libvirt's own error when they are more than a message may hold. */
+function encodeResult(frame: Frame, procedure: NamedProcedure, result: unknown): readonly Buffer[] {
+  const header = { ...headerOf(frame), type: MESSAGE_TYPE.reply, status: MESSAGE_STATUS.ok };
+  if (!(result instanceof EncodedResult)) {
+    return [encodeFrame(header, (writer) => procedure.result.encode(writer, result))];
+  }
+  const payload = result.writer.result();
+  if (payload.length > MESSAGE_MAX_BYTES - HEADER_BYTES) throw rpcError('Unable to encode message payload');
+  return [encodedHeader(header, payload.length), payload];
+}
+
+/** The length word and header of a message whose payload is sent apart. */
+function encodedHeader(header: FrameHeader, payloadBytes: number): Buffer {
+  const bytes = Buffer.from(encodeFrame(header, () => {}));
+  bytes.writeUInt32BE(LENGTH_BYTES + HEADER_BYTES + payloadBytes, 0);
+  return bytes;
+}
+
+/** Whether a call is about a VM: by its `domain` or `name` argument, or as one of those that a bulk call covers. */
+function concerns(args: unknown, vm: string): boolean {
+  if (typeof args !== 'object' || args === null) return false;
+  const { domain, domains, name } = args as {
+    readonly domain?: { readonly name: string };
+    readonly domains?: readonly { readonly name: string }[];
+    readonly name?: unknown;
+  };
+  if (domains !== undefined) return domains.length === 0 || domains.some((ref) => ref.name === vm);
+  return domain?.name === vm || name === vm;
+}
+
+function faultError(error: NonNullable<Fault['error']>): DaemonError {
+  return new DaemonError(error.code, error.domain ?? ERROR_DOMAIN.qemu, error.message, error.level);
+}
+
+/** A handler that fails in any other way is a mistake of the simulator's, and is told as libvirt tells its own. */
+function asDaemonError(error: unknown): DaemonError {
+  if (error instanceof DaemonError) return error;
+  return internalError(error instanceof Error ? error.message : String(error));
+}

@@ -1,0 +1,388 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type IncomingHttpHeaders, type RequestOptions, request } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { after, describe, test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
+import { SILENT } from '../../base/logger.ts';
+import { formatPrometheus } from '../../formats/prometheus.ts';
+import { labelSet, type MetricFamily } from '../../model/metric.ts';
+import { WebError } from '../error.ts';
+import { type GatherRequest, startWebServer, type WebServer, type WebServerOptions } from './server.ts';
+
+const FAMILIES: readonly MetricFamily[] = [
+  {
+    name: 'libvirt_domain_info_virtual_cpus',
+    type: 'gauge',
+    help: 'Number of virtual CPUs.',
+    decimalShift: 0,
+    labels: Array.from({ length: 100 }, (_, index) => labelSet(['domain'], [`vm-${index}`])),
+    values: Array.from({ length: 100 }, (_, index) => index),
+  },
+];
+
+const servers: WebServer[] = [];
+after(() => Promise.all(servers.map((server) => server.close(0))));
+
+async function start(options: Partial<WebServerOptions> = {}): Promise<WebServer> {
+  const server = await startWebServer({
+    listenAddresses: ['127.0.0.1:0'],
+    telemetryPath: '/metrics',
+    gather: async () => FAMILIES,
+    isReady: () => true,
+    landing: { title: 'virtlens', description: 'VMs of a host.', version: '0.1.0' },
+    logger: SILENT,
+    ...options,
+  });
+  servers.push(server);
+  return server;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
+}
+
+function fetchFrom(server: WebServer, path: string, options: RequestOptions = {}, index = 0): Promise<Answer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+  const url = new URL(`http://${server.addresses[index]}`);
+  request({ host: url.hostname.replace(/[[\]]/g, ''), port: url.port, path, agent: false, ...options }, (response) => {
+    const parts: Buffer[] = [];
+    response.on('data', (part) => parts.push(part));
+    response.on('error', reject);
+    response.on('end', () =>
+      resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(parts) }),
+    );
+  })
+    .on('error', reject)
+    .end();
+  return promise;
+}
+
+/** A connection on which the test writes what it likes. */
+async function connectTo(server: WebServer): Promise<Socket> {
+  const url = new URL(`http://${server.addresses[0]}`);
+  const socket = connect(Number(url.port), url.hostname);
+  await once(socket, 'connect');
+  return socket;
+}
+
+async function readAll(socket: Socket): Promise<string> {
+  let text = '';
+  socket.setEncoding('latin1');
+  for await (const part of socket) text += part;
+  return text;
+}
+
+describe('routes', async () => {
+  const server = await start();
+  const odd = await start({
+    telemetryPath: '/a/b<c>&"é',
+    isReady: () => false,
+    landing: {
+      title: '<script>alert(1)</script>',
+      description: 'a & b "c" \'d\'',
+      version: '<1>',
+      links: [{ href: '/x?a=1&b="', text: '<docs>', description: 'more' }],
+    },
+  });
+  const rooted = await start({ telemetryPath: '/' });
+
+  for (const [path, status, type, body] of [
+    ['/metrics', 200, 'text/plain; version=0.0.4; charset=utf-8', /^# HELP libvirt_domain/],
+    ['/metrics?x=1', 200, 'text/plain; version=0.0.4; charset=utf-8', /^# HELP/],
+    ['/%6detrics', 200, 'text/plain; version=0.0.4; charset=utf-8', /^# HELP/],
+    ['http://elsewhere.example/metrics', 200, 'text/plain; version=0.0.4; charset=utf-8', /^# HELP/],
+    ['/', 200, 'text/html; charset=utf-8', /<a href="\/metrics">/],
+    ['/?x', 200, 'text/html; charset=utf-8', /Version 0\.1\.0/],
+    ['/-/healthy', 200, 'text/plain; charset=utf-8', /^healthy\n$/],
+    ['/-/ready', 200, 'text/plain; charset=utf-8', /^ready\n$/],
+    ['/metrics/', 404, 'text/plain; charset=utf-8', /the metrics are at \/metrics\n$/],
+    ['/favicon.ico', 404, 'text/plain; charset=utf-8', /^404/],
+    ['//metrics', 404, 'text/plain; charset=utf-8', /^404/],
+    ['/%', 404, 'text/plain; charset=utf-8', /^404/],
+    ['/__proto__', 404, 'text/plain; charset=utf-8', /^404/],
+  ] as const) {
+    test(`GET ${path} is ${status}`, async () => {
+      const answer = await fetchFrom(server, path);
+      assert.equal(answer.status, status);
+      assert.equal(answer.headers['content-type'], type);
+      // The metrics are sent as they are written; the length of everything else is known before.
+      assert.equal(answer.headers['content-length'] ?? String(answer.body.length), String(answer.body.length));
+      assert.match(answer.body.toString(), body);
+    });
+  }
+
+  for (const path of ['/metrics', '/', '/-/healthy', '/-/ready']) {
+    test(`HEAD ${path} has the headers of GET and no body`, async () => {
+      const get = await fetchFrom(server, path);
+      const head = await fetchFrom(server, path, { method: 'HEAD' });
+      assert.equal(head.status, 200);
+      assert.equal(head.body.length, 0);
+      assert.equal(head.headers['content-length'], get.headers['content-length']);
+      assert.equal(head.headers['content-type'], get.headers['content-type']);
+    });
+
+    for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS', 'TRACE']) {
+      test(`${method} ${path} is 405`, async () => {
+        const answer = await fetchFrom(server, path, { method });
+        assert.equal(answer.status, 405);
+        assert.equal(answer.headers.allow, 'GET, HEAD');
+      });
+    }
+  }
+
+  test('an odd telemetry path is served, encoded or not', async () => {
+    const answer = await fetchFrom(odd, '/a/b%3Cc%3E&%22%C3%A9');
+    assert.equal(answer.status, 200);
+    assert.match(answer.body.toString(), /^# HELP/);
+  });
+
+  test('the landing page escapes all that it is given', async () => {
+    const html = (await fetchFrom(odd, '/')).body.toString();
+    assert.match(html, /<h1>&lt;script&gt;alert\(1\)&lt;\/script&gt;<\/h1>/);
+    assert.match(html, /a &amp; b &quot;c&quot; &#39;d&#39;/);
+    assert.match(html, /href="\/a\/b&lt;c&gt;&amp;&quot;é"/);
+    assert.match(html, /href="\/x\?a=1&amp;b=&quot;">&lt;docs&gt;<\/a> – more/);
+    assert.match(html, /Version &lt;1&gt;/);
+    assert.doesNotMatch(html, /<script>|<1>|<docs>/);
+  });
+
+  test('not ready is 503', async () => {
+    const answer = await fetchFrom(odd, '/-/ready');
+    assert.equal(answer.status, 503);
+    assert.equal((await fetchFrom(odd, '/-/healthy')).status, 200);
+  });
+
+  test('metrics at / win over the landing page', async () => {
+    assert.match((await fetchFrom(rooted, '/')).body.toString(), /^# HELP/);
+  });
+
+  for (const path of ['metrics', '', '/a b', '/a?b', '/a#b', '//a', '/-/healthy', '/-/ready', '/%2f', '/a\n']) {
+    test(`the telemetry path ${JSON.stringify(path)} is refused`, async () => {
+      await assert.rejects(start({ telemetryPath: path }), (error: unknown) => {
+        assert.ok(error instanceof WebError && error.code === 'path-invalid');
+        assert.match(error.message, /^telemetry path "[^\n]*" cannot be used: [^\n]+$/);
+        return true;
+      });
+    });
+  }
+});
+
+describe('a scrape', async () => {
+  const asked: GatherRequest[] = [];
+  const server = await start({
+    gather: async (gatherRequest) => {
+      asked.push(gatherRequest);
+      return FAMILIES;
+    },
+  });
+
+  test('is compressed for whoever takes gzip, and only for them', async () => {
+    const plain = Buffer.concat(Array.from(formatPrometheus(FAMILIES), (chunk) => Buffer.from(chunk)));
+    for (const [encoding, compressed] of [
+      [undefined, false],
+      ['gzip', true],
+      ['deflate, gzip;q=0.5', true],
+      ['gzip;q=0', false],
+      ['gzip;q=0, *', false],
+      ['*', true],
+      ['br', false],
+    ] as const) {
+      const headers: Record<string, string> = encoding === undefined ? {} : { 'accept-encoding': encoding };
+      const answer = await fetchFrom(server, '/metrics', { headers });
+      assert.equal(answer.headers['content-encoding'], compressed ? 'gzip' : undefined, `${encoding}`);
+      assert.equal(answer.headers.vary, 'Accept, Accept-Encoding');
+      assert.ok(plain.equals(compressed ? gunzipSync(answer.body) : answer.body), `${encoding}`);
+    }
+  });
+
+  test('is OpenMetrics for whoever asks for it', async () => {
+    const accept = 'application/openmetrics-text;version=1.0.0,text/plain;q=0.5';
+    const { headers, body } = await fetchFrom(server, '/metrics', { headers: { accept } });
+    assert.equal(headers['content-type'], 'application/openmetrics-text; version=1.0.0; charset=utf-8');
+    assert.ok(body.toString().endsWith('# EOF\n'));
+  });
+
+  for (const [text, expected] of [
+    [undefined, undefined],
+    ['10', 10_000],
+    ['9.5', 9_500],
+    ['.5', 500],
+    ['0.000001', 10],
+    ['100000', 3_600_000],
+    ['0', undefined],
+    ['-5', undefined],
+    ['soon', undefined],
+    ['1e9', undefined],
+    ['Infinity', undefined],
+    ['', undefined],
+    ['5, 10', undefined],
+  ] as const) {
+    test(`with a timeout of ${text} seconds has a deadline of ${expected} ms`, async () => {
+      const headers: Record<string, string> = text === undefined ? {} : { 'X-Prometheus-Scrape-Timeout-Seconds': text };
+      await fetchFrom(server, '/metrics', { headers });
+      assert.equal(asked.at(-1)?.deadlineMs, expected);
+      assert.equal(asked.at(-1)?.signal.aborted, false);
+    });
+  }
+
+  test('and fifty more at once are all answered in full', async () => {
+    const answers = await Promise.all(Array.from({ length: 50 }, () => fetchFrom(server, '/metrics')));
+    const plain = Buffer.concat(Array.from(formatPrometheus(FAMILIES), (chunk) => Buffer.from(chunk)));
+    for (const { status, body } of answers) assert.ok(status === 200 && plain.equals(body));
+  });
+
+  test('that fails is 500 with one line, logged, and the next one is served', async () => {
+    const logged: unknown[] = [];
+    let fails = true;
+    const failing = await start({
+      gather: async () => {
+        if (fails) throw new Error('libvirt said\nmany things');
+        return FAMILIES;
+      },
+      logger: { ...SILENT, error: (message, fields) => logged.push([message, fields]) },
+    });
+    const answer = await fetchFrom(failing, '/metrics', { headers: { 'accept-encoding': 'gzip' } });
+    assert.equal(answer.status, 500);
+    assert.equal(answer.body.toString(), '500 internal error: libvirt said\n');
+    assert.deepEqual(logged, [['request failed', { path: '/metrics', err: 'libvirt said' }]]);
+    fails = false;
+    assert.equal((await fetchFrom(failing, '/metrics')).status, 200);
+  });
+
+  test('whose client goes away is aborted, and not logged as an error', async () => {
+    const errors: string[] = [];
+    const begun = Promise.withResolvers<GatherRequest>();
+    const ended = Promise.withResolvers<void>();
+    const slow = await start({
+      gather: async (gatherRequest) => {
+        begun.resolve(gatherRequest);
+        await once(gatherRequest.signal, 'abort');
+        ended.resolve();
+        throw gatherRequest.signal.reason;
+      },
+      logger: { ...SILENT, error: (message) => errors.push(message) },
+    });
+    const socket = await connectTo(slow);
+    socket.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n');
+    const { signal } = await begun.promise;
+    assert.equal(signal.aborted, false);
+    socket.destroy();
+    await ended.promise;
+    assert.equal(signal.aborted, true);
+    await slow.close();
+    assert.deepEqual(errors, []);
+  });
+});
+
+describe('clients that misbehave', async () => {
+  const server = await start();
+
+  for (const [title, text, status] of [
+    ['headers too large', `GET /metrics HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(20_000)}\r\n\r\n`, 431],
+    ['a URL too long', `GET /${'a'.repeat(20_000)} HTTP/1.1\r\nHost: x\r\n\r\n`, 431],
+    ['no HTTP at all', 'SSH-2.0-OpenSSH_9.2\r\n\r\n', 400],
+    ['no Host header', 'GET /metrics HTTP/1.1\r\n\r\n', 400],
+  ] as const) {
+    test(`${title} is ${status}, and the server goes on`, async () => {
+      const socket = await connectTo(server);
+      socket.write(text);
+      assert.match(await readAll(socket), new RegExp(`^HTTP/1.1 ${status} `));
+      assert.equal((await fetchFrom(server, '/-/healthy')).status, 200);
+    });
+  }
+});
+
+describe('addresses', () => {
+  const hasIpv6 = Object.values(networkInterfaces()).some((each) => each?.some(({ address }) => address === '::1'));
+  const skip = hasIpv6 ? false : 'this machine has no ::1';
+  test('several are served at once, IPv6 too, with the ports that the system chose', { skip }, async () => {
+    const server = await start({ listenAddresses: ['127.0.0.1:0', '[::1]:0', 'localhost:0', ':0'] });
+    assert.equal(server.addresses.length, 4);
+    assert.match(server.addresses[0] ?? '', /^127\.0\.0\.1:[1-9]\d*$/);
+    assert.match(server.addresses[1] ?? '', /^\[::1\]:[1-9]\d*$/);
+    assert.match(server.addresses[3] ?? '', /^(\[::\]|0\.0\.0\.0):[1-9]\d*$/);
+    for (const index of [0, 1, 2, 3]) assert.equal((await fetchFrom(server, '/metrics', {}, index)).status, 200);
+  });
+
+  test('a port in use is one clear line, and the addresses before it are let go', async () => {
+    const taken = await start();
+    const address = taken.addresses[0] ?? '';
+    const free = await start();
+    const freed = free.addresses[0] ?? '';
+    await free.close();
+    await assert.rejects(start({ listenAddresses: [freed, address] }), {
+      name: 'WebError',
+      code: 'address-in-use',
+      message: `cannot listen on "${address}": the port is in use; stop the program that has it, or choose another port`,
+    });
+    assert.deepEqual((await start({ listenAddresses: [freed] })).addresses, [freed]);
+  });
+
+  test('one that this machine does not have, and one that is none', async () => {
+    await assert.rejects(start({ listenAddresses: ['192.0.2.1:0'] }), { code: 'address-unavailable' });
+    await assert.rejects(start({ listenAddresses: ['9177'] }), { code: 'address-invalid' });
+  });
+});
+
+describe('closing', () => {
+  test('lets a scrape in progress end, takes no new one, and leaves no connection', async () => {
+    const begun = Promise.withResolvers<void>();
+    const release = Promise.withResolvers<void>();
+    const server = await start({
+      gather: async () => {
+        begun.resolve();
+        await release.promise;
+        return FAMILIES;
+      },
+    });
+    const idle = await connectTo(server);
+    idle.write('GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n');
+    await once(idle, 'data');
+    const silent = await connectTo(server);
+    const inProgress = await connectTo(server);
+    const read = readAll(inProgress);
+    inProgress.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n');
+    await begun.promise;
+
+    const ends = Promise.all([once(idle, 'close'), once(silent, 'close')]);
+    const closed = server.close();
+    assert.equal(server.close(), closed, 'closing twice is closing once');
+    await ends;
+    await assert.rejects(connectTo(server), { code: 'ECONNREFUSED' });
+    release.resolve();
+    // The connection ends by itself, though it was one to be kept alive.
+    assert.match(await read, /^HTTP\/1\.1 200 OK[\s\S]*vm-99"} 99\n\r\n0\r\n\r\n$/);
+    await closed;
+  });
+
+  test('cuts what has not ended when the grace is over', async () => {
+    const begun = Promise.withResolvers<void>();
+    let callback: (() => void) | undefined;
+    const server = await start({
+      gather: () => {
+        begun.resolve();
+        return new Promise(() => {});
+      },
+      clock: {
+        wallMs: () => 0,
+        monotonicMs: () => 0,
+        schedule: (delayMs, later) => {
+          assert.equal(delayMs, 1234);
+          callback = later;
+          return () => {};
+        },
+      },
+    });
+    const socket = await connectTo(server);
+    socket.on('error', () => {});
+    socket.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n');
+    await begun.promise;
+    const closed = server.close(1234);
+    callback?.();
+    await closed;
+  });
+});
