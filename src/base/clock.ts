@@ -4,16 +4,20 @@ export interface Clock {
   wallMs(): number;
   /** Monotonic milliseconds with a fraction, for durations and deadlines. */
   monotonicMs(): number;
-  /** Calls back once after `delayMs`; the answer cancels it. Does not keep the process alive. */
+  /** Calls back once after `delayMs`, never for a time that no timer can be set to; the function returned cancels it. Does not keep the process alive. */
   schedule(delayMs: number, callback: () => void): () => void;
 }
+
+/** The longest time that `setTimeout` takes, 24 days; for a longer one it would call back at once. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /** The machine's own time. */
 export const SYSTEM_CLOCK: Clock = {
   wallMs: () => Date.now(),
   monotonicMs: () => performance.now(),
   schedule(delayMs, callback) {
-    const timer = setTimeout(callback, delayMs);
+    if (delayMs > TIMER_MAX_MS) return () => {};
+    const timer = setTimeout(callback, Math.max(0, delayMs));
     timer.unref();
     return () => clearTimeout(timer);
   },

@@ -156,7 +156,7 @@ class HostCollector implements Collector {
     if (this.#current === undefined) return this.#begin(deadlineMs);
     // Somebody with less time than the run has left gets what has arrived when that time is over.
     const { run, done } = this.#current;
-    return waitFor(done, this.#clock, NEVER, deadlineMs).then((snapshot) =>
+    return waitFor(done, this.#clock, { timeoutMs: deadlineMs }).then((snapshot) =>
       snapshot === LATE ? this.#snapshot(run) : snapshot,
     );
   }
@@ -208,13 +208,13 @@ class HostCollector implements Collector {
   async #acquire(run: Run): Promise<Session | undefined> {
     const waitMs = this.#connector.isTroubled ? TROUBLED_CONNECT_WAIT_MS : Number.POSITIVE_INFINITY;
     const acquired = this.#connector.acquire().catch(() => undefined);
-    const session = await waitFor(acquired, this.#clock, run.signal, waitMs);
+    const session = await waitFor(acquired, this.#clock, { signal: run.signal, timeoutMs: waitMs });
     if (session === LATE || session === undefined) return undefined;
     const { silentSinceMs } = session;
     if (silentSinceMs === undefined) return session;
     // Nothing was heard in the whole last collection. One small call shows whether the daemon listens again.
     if (session.heardAtMs < silentSinceMs) {
-      const isThere = await waitFor(session.ping(), this.#clock, run.signal, SILENT_WAIT_MS);
+      const isThere = await waitFor(session.ping(), this.#clock, { signal: run.signal, timeoutMs: SILENT_WAIT_MS });
       if (isThere !== true) return undefined;
     }
     session.silentSinceMs = undefined;
@@ -225,7 +225,7 @@ class HostCollector implements Collector {
   /** Whether the daemon answered anything in this collection is what `up` says; a collection that had nothing to ask asks for that. */
   async #ensureHeard(run: Run, session: Session): Promise<void> {
     if (run.mustPing || !this.#isHeard(run, session)) {
-      const isThere = await waitFor(session.ping(), this.#clock, run.signal);
+      const isThere = await waitFor(session.ping(), this.#clock, { signal: run.signal });
       if (isThere === false) run.isLost = true;
     }
     if (this.#isHeard(run, session) || !session.control.isOpen) return;
@@ -382,4 +382,3 @@ class HostCollector implements Collector {
 }
 
 const TOLD_FIELDS_MAX = 1_000;
-const NEVER = new AbortController().signal;

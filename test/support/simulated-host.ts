@@ -1,77 +1,16 @@
-// What the tests of this room share: a clock that moves only when told to, a simulated host behind it, and a log that is kept.
+// A collector on a simulated host, for tests: time passes when the test says so.
 
-import type { Clock } from '../../src/base/clock.ts';
-import type { LogField, Logger } from '../../src/base/logger.ts';
 import { type Collector, type CollectorOptions, createCollector } from '../../src/collect/collector.ts';
 import type { Connect } from '../../src/connection/session.ts';
 import { LibvirtClient } from '../../src/libvirt/index.ts';
 import type { CallOutcome } from '../../src/libvirt/rpc-connection.ts';
 import { type DomainSnapshot, type Snapshot, STATS_GROUPS } from '../../src/model/snapshot.ts';
 import { createSimulator, type Simulator, type SimulatorOptions } from '../../src/sim/daemon/simulator.ts';
+import { FakeClock } from './fake-clock.ts';
+import { KeptLog } from './kept-log.ts';
 
 /** Turns of the event loop without anything happening after which nothing more will happen before time moves on. */
 const IDLE_TURNS = 12;
-
-/** A clock that stands still until it is told to move. */
-export class FakeClock implements Clock {
-  #nowMs = 1_000;
-  readonly #timers = new Set<{ readonly atMs: number; readonly callback: () => void }>();
-
-  wallMs(): number {
-    return 1_700_000_000_000 + this.#nowMs;
-  }
-
-  monotonicMs(): number {
-    return this.#nowMs;
-  }
-
-  schedule(delayMs: number, callback: () => void): () => void {
-    const timer = { atMs: this.#nowMs + Math.max(0, delayMs), callback };
-    this.#timers.add(timer);
-    return () => this.#timers.delete(timer);
-  }
-
-  /** Timers that have not fired. */
-  get pending(): number {
-    return this.#timers.size;
-  }
-
-  /** Moves to the next timer that is not after `limitMs`, and fires it; false when there is none. */
-  fireNext(limitMs = Number.POSITIVE_INFINITY): boolean {
-    let next: { readonly atMs: number; readonly callback: () => void } | undefined;
-    for (const timer of this.#timers) if (next === undefined || timer.atMs < next.atMs) next = timer;
-    if (next === undefined || next.atMs > limitMs) return false;
-    this.#timers.delete(next);
-    this.#nowMs = Math.max(this.#nowMs, next.atMs);
-    next.callback();
-    return true;
-  }
-
-  moveTo(atMs: number): void {
-    this.#nowMs = Math.max(this.#nowMs, atMs);
-  }
-}
-
-/** A log that is kept: lines of level, message and fields. */
-export class KeptLog implements Logger {
-  readonly lines: string[] = [];
-  readonly debug = this.#writer('debug');
-  readonly info = this.#writer('info');
-  readonly warn = this.#writer('warn');
-  readonly error = this.#writer('error');
-
-  #writer(level: string) {
-    return (message: string, fields: Readonly<Record<string, LogField>> = {}) => {
-      const rest = Object.entries(fields).map(([key, value]) => `${key}=${value}`);
-      this.lines.push([level, message, ...rest].join(' '));
-    };
-  }
-
-  /** How many lines match. */
-  count(pattern: RegExp): number {
-    return this.lines.filter((line) => pattern.test(line)).length;
-  }
-}
 
 /** A collector on a simulated host, both on one fake clock. */
 export class SimulatedHost {

@@ -58,7 +58,10 @@ export class JobReader {
     for (const record of wanted) {
       if (record.state === 'quarantined') continue;
       if (task.signal.aborted) return false;
-      const outcome = await waitFor(this.#readOne(record, task), task.clock, task.signal, JOB_WAIT_MS);
+      const outcome = await waitFor(this.#readOne(record, task), task.clock, {
+        signal: task.signal,
+        timeoutMs: JOB_WAIT_MS,
+      });
       if (outcome === 'unsupported') return true;
       if (outcome !== 'done') return false;
     }
@@ -120,7 +123,7 @@ export class PoolReader {
   async read({ session, clock, signal }: SideTask): Promise<readonly StoragePool[] | undefined> {
     // Told when it began to take too long; as an abort it is not told again.
     if (this.#isOut) throw new LibvirtError('ERR_LIBVIRT_ABORTED', 'the storage pools still have not answered');
-    const outcome = await waitFor(this.#readAll(session), clock, signal, POOLS_WAIT_MS);
+    const outcome = await waitFor(this.#readAll(session), clock, { signal, timeoutMs: POOLS_WAIT_MS });
     if (outcome !== LATE) return outcome;
     if (signal.aborted) throw new LibvirtError('ERR_LIBVIRT_ABORTED', 'the storage pools were not waited for');
     throw new LibvirtError('ERR_LIBVIRT_TIMEOUT', 'the storage pools did not answer in time');

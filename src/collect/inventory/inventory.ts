@@ -214,7 +214,7 @@ export class Inventory {
       for (const entry of queue) {
         // Earlier XMLs that have not come occupy the connection: more would only wait.
         if (signal.aborted || !session.control.isOpen || session.isControlFull) return;
-        const outcome = await waitFor(this.#read(session, entry), this.#clock, signal, XML_WAIT_MS);
+        const outcome = await waitFor(this.#read(session, entry), this.#clock, { signal, timeoutMs: XML_WAIT_MS });
         if (outcome === LATE) return;
       }
     };

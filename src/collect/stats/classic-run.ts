@@ -39,7 +39,7 @@ export async function runClassicStats(bulk: BulkStats, request: ClassicRequest):
         bulk.leavePlace();
         bulk.noteOver(call);
       });
-      await waitFor(answer, clock, request.signal, LATE_MS);
+      await waitFor(answer, clock, { signal: request.signal, timeoutMs: LATE_MS });
       if (call.isAnswered) continue;
       complete = false;
       bulk.noteHung(call);
