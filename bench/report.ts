@@ -1,11 +1,11 @@
-// The figures as Markdown: what was aimed for stands beside what was reached.
+// The figures as Markdown: targets beside results.
 import type { Hang, RealResult } from './real-vms.ts';
 import { PEER_PATIENCE_MS } from './real-vms.ts';
 import { LARGE_VMS, type SimulatedResult, SMALL_VMS } from './simulated-vms.ts';
 import type { Cost } from './subject.ts';
 
-/** The aims. Ratios are virtlens / peer on the same VMs with the same families. */
-const AIM = {
+/** The targets. Ratios are virtlens / peer on the same VMs with the same families. */
+const TARGET = {
   wallRatio: 0.4,
   daemonCpuRatio: 0.6,
   ownCpuRatio: 0.15,
@@ -17,25 +17,25 @@ const AIM = {
 
 export function reportRealVms({ peer, same, all, hangs }: RealResult, vms: number, scrapes: number): string {
   const rows: readonly (readonly [string, (cost: Cost) => number, (value: number) => string, number?])[] = [
-    ['wall time, median', (cost) => cost.wallMedianMs, milliseconds, AIM.wallRatio],
+    ['wall time, median', (cost) => cost.wallMedianMs, milliseconds, TARGET.wallRatio],
     ['wall time, 95th percentile', (cost) => cost.wallP95Ms, milliseconds],
-    ['CPU of libvirtd a scrape', (cost) => cost.daemonCpuMs, milliseconds, AIM.daemonCpuRatio],
-    ['own CPU a scrape', (cost) => cost.ownCpuMs, milliseconds, AIM.ownCpuRatio],
+    ['CPU of libvirtd a scrape', (cost) => cost.daemonCpuMs, milliseconds, TARGET.daemonCpuRatio],
+    ['own CPU a scrape', (cost) => cost.ownCpuMs, milliseconds, TARGET.ownCpuRatio],
     ['resident set', (cost) => cost.residentBytes, mebibytes],
     ['samples', (cost) => cost.samples, String],
     ['bytes', (cost) => cost.bytes, kibibytes],
     ['bytes on the wire', (cost) => cost.wireBytes, kibibytes],
   ];
   const costs = table(
-    ['', 'peer', 'virtlens, same families', '÷ peer', 'aim', 'virtlens, default families', '÷ peer'],
-    rows.map(([name, read, print, aim]) => {
+    ['', 'peer', 'virtlens, same families', '÷ peer', 'target', 'virtlens, default families', '÷ peer'],
+    rows.map(([name, read, print, target]) => {
       const ratio = read(same) / read(peer);
       return [
         name,
         print(read(peer)),
         print(read(same)),
         ratio.toFixed(2),
-        aim === undefined ? '' : `≤ ${aim.toFixed(2)}: ${verdict(ratio <= aim)}`,
+        target === undefined ? '' : `≤ ${target.toFixed(2)}: ${verdict(ratio <= target)}`,
         print(read(all)),
         (read(all) / read(peer)).toFixed(2),
       ];
@@ -56,9 +56,9 @@ export function reportRealVms({ peer, same, all, hangs }: RealResult, vms: numbe
       [
         'hung',
         'first scrape',
-        'aim',
+        'target',
         'next ten: median (slowest)',
-        'aim',
+        'target',
         'others fresh in all of the ten',
         'marked',
         'libvirt_up',
@@ -78,9 +78,9 @@ function hangRow({ hung, vms, first, next, peer, scrapesToRecover }: Hang): stri
   return [
     `${hung} of ${vms}`,
     milliseconds(first.wallMs),
-    `≤ ${milliseconds(AIM.hungFirstMs)}: ${verdict(first.wallMs <= AIM.hungFirstMs)}`,
+    `≤ ${milliseconds(TARGET.hungFirstMs)}: ${verdict(first.wallMs <= TARGET.hungFirstMs)}`,
     `${milliseconds(middle)} (${milliseconds(slowest)})`,
-    `≤ ${milliseconds(AIM.hungNextMs)}: ${verdict(slowest <= AIM.hungNextMs)}`,
+    `≤ ${milliseconds(TARGET.hungNextMs)}: ${verdict(slowest <= TARGET.hungNextMs)}`,
     `${fewest} of ${vms - hung}: ${verdict(fewest >= vms - hung)}`,
     [...marked].join(', '),
     [first, ...next].every(({ up }) => up) ? '1' : '0',
@@ -106,9 +106,9 @@ export function reportSimulatedVms(results: readonly SimulatedResult[], scrapes:
         'samples',
         'own CPU a scrape',
         'a 1,000 VMs',
-        'aim',
+        'target',
         '÷ 1,000 VMs',
-        'aim',
+        'target',
         'wall time, median',
         'resident set',
       ],
@@ -128,9 +128,9 @@ export function reportSimulatedVms(results: readonly SimulatedResult[], scrapes:
             group(cost.samples),
             milliseconds(cost.ownCpuMs),
             milliseconds(per1000),
-            `≤ ${AIM.ownCpuPer1000Ms} ms: ${verdict(per1000 <= AIM.ownCpuPer1000Ms)}`,
+            `≤ ${TARGET.ownCpuPer1000Ms} ms: ${verdict(per1000 <= TARGET.ownCpuPer1000Ms)}`,
             isLarge ? growth.toFixed(1) : '',
-            isLarge ? `≤ ${AIM.growthRatio}: ${verdict(growth <= AIM.growthRatio)}` : '',
+            isLarge ? `≤ ${TARGET.growthRatio}: ${verdict(growth <= TARGET.growthRatio)}` : '',
             milliseconds(cost.wallMedianMs),
             mebibytes(cost.residentBytes),
           ];

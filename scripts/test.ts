@@ -13,7 +13,7 @@ const ROOT = dirname(import.meta.dirname);
 /** Two test files at a time: real guests are emulated, and more of them than cores would make each other late. */
 const CONCURRENCY = 2;
 
-/** A test file that hangs is ended, and so are its daemons, well before the patience of a CI machine. */
+/** A test file that hangs is ended, and so are its daemons, well before the time limit of a CI machine. */
 const TEST_TIMEOUT_MS = 300_000;
 
 const options = process.argv.slice(2).filter((arg) => arg.startsWith('-'));

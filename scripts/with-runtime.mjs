@@ -23,7 +23,7 @@ if (!existsSync(runtime) || !existsSync(stamp) || statSync(stamp).mtimeMs < stat
     shell: process.platform === 'win32',
   });
   if (install.status !== 0) {
-    process.stderr.write("virtlens: 'npm ci' failed; the lines above say why. Mend that and run the command again.\n");
+    process.stderr.write("virtlens: 'npm ci' failed; the lines above say why. Fix that and run the command again.\n");
     process.exit(1);
   }
 }
