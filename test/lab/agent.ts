@@ -15,6 +15,8 @@ export interface AgentOptions {
   readonly main?: string;
   /** Options of Node.js. */
   readonly nodeOptions?: readonly string[];
+  /** A command that starts it in turn, such as one that enters a control group. */
+  readonly prefix?: readonly string[];
 }
 
 /** How a process ended. */
@@ -32,7 +34,9 @@ export class AgentProcess implements AsyncDisposable {
   #ending: Ending | undefined;
 
   constructor(args: readonly string[], options: AgentOptions = {}) {
-    this.child = spawn(process.execPath, [...(options.nodeOptions ?? []), options.main ?? MAIN, ...args], {
+    const node = [process.execPath, ...(options.nodeOptions ?? []), options.main ?? MAIN, ...args];
+    const [program, ...rest] = [...(options.prefix ?? []), ...node];
+    this.child = spawn(program!, rest, {
       cwd: options.cwd ?? '/',
       // Nothing of the tester's own: no keys, no proxies, no Node options.
       env: { PATH: process.env.PATH ?? '', HOME: '/nonexistent', ...options.env },
