@@ -8,7 +8,7 @@ import {
   HEADER_BYTES,
   KEEPALIVE,
   LENGTH_BYTES,
-  MESSAGE_MAX_BYTES,
+  MESSAGE_BYTES_MAX,
   MESSAGE_STATUS,
   MESSAGE_TYPE,
   PROGRAM,
@@ -409,7 +409,7 @@ function encodeResult(frame: Frame, procedure: NamedProcedure, result: unknown):
     return [encodeFrame(header, (writer) => procedure.result.encode(writer, result))];
   }
   const payload = result.writer.result();
-  if (payload.length > MESSAGE_MAX_BYTES - HEADER_BYTES) throw rpcError('Unable to encode message payload');
+  if (payload.length > MESSAGE_BYTES_MAX - HEADER_BYTES) throw rpcError('Unable to encode message payload');
   return [encodedHeader(header, payload.length), payload];
 }
 

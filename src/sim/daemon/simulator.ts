@@ -44,10 +44,10 @@ export interface ScriptStep {
 }
 
 // libvirtd.conf's defaults.
-const MAX_CLIENTS = 5000;
-const MAX_WORKERS = 20;
-const PRIO_WORKERS = 5;
-const MAX_CLIENT_REQUESTS = 5;
+const CLIENTS_MAX = 5000;
+const WORKERS_MAX = 20;
+const PRIO_WORKERS_MAX = 5;
+const CLIENT_REQUESTS_MAX = 5;
 
 const DEFAULT_HOST: HostDescription = {
   hostname: 'simulated-host',
@@ -105,7 +105,7 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
 class SimulatedDaemon implements Simulator {
   readonly hypervisor: Hypervisor;
   readonly counters = new CallCounters();
-  readonly workers = new WorkerPool(MAX_WORKERS, PRIO_WORKERS);
+  readonly workers = new WorkerPool(WORKERS_MAX, PRIO_WORKERS_MAX);
   readonly #faults: FaultList;
   readonly #parts: DaemonParts;
   readonly #connectionLimit: number;
@@ -116,14 +116,14 @@ class SimulatedDaemon implements Simulator {
   constructor(hypervisor: Hypervisor, faults: FaultList, options: SimulatorOptions) {
     this.hypervisor = hypervisor;
     this.#faults = faults;
-    this.#connectionLimit = options.connectionLimit ?? MAX_CLIENTS;
+    this.#connectionLimit = options.connectionLimit ?? CLIENTS_MAX;
     this.#parts = {
       hypervisor,
       workers: this.workers,
       counters: this.counters,
       faults,
       authTypes: options.authTypes ?? [],
-      maxRequestsPerClient: MAX_CLIENT_REQUESTS,
+      maxRequestsPerClient: CLIENT_REQUESTS_MAX,
       lastProcedure: lastProcedureOf(hypervisor.host.libvirtVersion),
       keepalive: options.keepalive,
       reorder: 1,

@@ -24,7 +24,7 @@ export function isActiveState(state: VmStateName): boolean {
 }
 
 const INACTIVE_ID = -1;
-const DEFAULT_MAX_UPTIME_SECONDS = 60 * 86_400;
+const UPTIME_SECONDS_MAX = 60 * 86_400;
 
 /** What a fleet knows of a VM before anything is asked of it. */
 export interface VmIdentity {
@@ -91,7 +91,7 @@ export class VirtualMachine {
     this.autostart = options.autostart ?? false;
     this.#ref = { name: this.name, uuid: this.uuid, id: this.active ? options.id : INACTIVE_ID };
     this.job = new JobLock(options.clock);
-    this.#ranSeconds = options.uptimeSeconds ?? between(seededRandom(this.seed), 600, DEFAULT_MAX_UPTIME_SECONDS);
+    this.#ranSeconds = options.uptimeSeconds ?? between(seededRandom(this.seed), 600, UPTIME_SECONDS_MAX);
     if (this.#state === 'running') this.#runningSinceMs = options.clock.monotonicMs();
   }
 
