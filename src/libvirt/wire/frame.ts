@@ -43,9 +43,12 @@ export interface Frame extends FrameHeader {
   readonly payload: Buffer;
 }
 
-/** Encodes one message; `writePayload` writes what follows the header. Throws `ERR_LIBVIRT_ARGUMENT` when it would be over libvirt's maximum. */
-export function encodeFrame(header: FrameHeader, writePayload: (writer: XdrWriter) => void): Buffer {
-  const writer = new XdrWriter();
+/** Encodes one message; `writePayload` writes what follows the header, by `writer` when one is given. Throws `ERR_LIBVIRT_ARGUMENT` when it would be over libvirt's maximum. */
+export function encodeFrame(
+  header: FrameHeader,
+  writePayload: (writer: XdrWriter) => void,
+  writer = new XdrWriter(),
+): Buffer {
   writer.uint32(0);
   writer.uint32(header.program);
   writer.uint32(header.version);

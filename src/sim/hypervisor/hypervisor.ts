@@ -1,3 +1,4 @@
+import type { Clock } from '../../base/clock.ts';
 import { EVENT_KINDS, type EventName, type EventPayload, LIFECYCLE } from '../../libvirt/wire/event-kinds.ts';
 import type { DomainRef } from '../../libvirt/wire/types.ts';
 import { invalidArgument, jobTimeout, noDomain, operationInvalid } from '../description/daemon-error.ts';
@@ -13,7 +14,6 @@ import { diskAlias } from './domain-xml.ts';
 import { type FleetOptions, generateFleet } from './fleet.ts';
 import { completeHardware } from './hardware.ts';
 import { Migration } from './migration.ts';
-import type { SimClock } from './sim-clock.ts';
 import { isActiveState, VirtualMachine, type VmIdentity } from './virtual-machine.ts';
 
 /** The machine that the VMs run on. */
@@ -70,7 +70,7 @@ const MIGRATION_HOLDER = 'remoteDispatchDomainMigratePerform3Params';
 /** The VMs and pools of one simulated host, and what can happen to them. Every change tells the listeners, as libvirt's events do. */
 export class Hypervisor {
   readonly host: HostDescription;
-  readonly clock: SimClock;
+  readonly clock: Clock;
   readonly seed: number;
   readonly pools = new Map<string, StoragePool>();
   readonly #vms = new Map<string, VirtualMachine>();
@@ -79,7 +79,7 @@ export class Hypervisor {
   readonly #listeners = new Set<EventListener>();
   #nextId = 1;
 
-  constructor(options: { readonly host: HostDescription; readonly clock: SimClock; readonly seed: number }) {
+  constructor(options: { readonly host: HostDescription; readonly clock: Clock; readonly seed: number }) {
     this.host = options.host;
     this.clock = options.clock;
     this.seed = options.seed;
