@@ -78,6 +78,7 @@ export class Hypervisor {
   readonly #byId = new Map<number, VirtualMachine>();
   readonly #listeners = new Set<EventListener>();
   #nextId = 1;
+  #unknownVms = 0;
 
   constructor(options: { readonly host: HostDescription; readonly clock: Clock; readonly seed: number }) {
     this.host = options.host;
@@ -172,7 +173,7 @@ export class Hypervisor {
 
   // --- events ---
 
-  /** Calls `listener` at every event; the answer ends that. */
+  /** Calls `listener` at every event; the function returned ends that. */
   listen(listener: EventListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -186,6 +187,12 @@ export class Hypervisor {
   emitFor<N extends EventName>(name: string, event: N, payload: Omit<EventPayload<N>, 'domain'>): void {
     if (!(event in EVENT_KINDS)) throw new RangeError(`'${event}' is not an event; one of ${Object.keys(EVENT_KINDS)}`);
     this.emit(event, { ...payload, domain: this.byName(name).ref } as unknown as EventPayload<N>);
+  }
+
+  /** An event that defines a VM which does not exist, another one each time: what only a broken or hostile daemon says. */
+  emitUnknown(): void {
+    const name = `unknown-${++this.#unknownVms}`;
+    this.#lifecycle({ name, uuid: uuidFrom(`${this.seed} ${name}`), id: -1 }, LIFECYCLE.defined, DETAIL.defined.added);
   }
 
   #lifecycle(domain: DomainRef, event: number, detail: number): void {
