@@ -20,6 +20,7 @@ export class Keepalive {
   readonly #actions: KeepaliveActions;
   #isHeard = false;
   #unanswered = 0;
+  #isStopped = false;
   #cancel: (() => void) | undefined;
 
   constructor(clock: Clock, options: KeepaliveOptions, actions: KeepaliveActions) {
@@ -29,6 +30,7 @@ export class Keepalive {
   }
 
   start(): void {
+    if (this.#isStopped) return;
     this.#cancel ??= this.#clock.schedule(this.#options.intervalMs, () => this.#tick());
   }
 
@@ -37,7 +39,9 @@ export class Keepalive {
     this.#isHeard = true;
   }
 
+  /** For good, also from within `ping`. */
   stop(): void {
+    this.#isStopped = true;
     this.#cancel?.();
   }
 

@@ -1,3 +1,4 @@
+import { quote } from '../../base/text.ts';
 import type { Codec } from './codec.ts';
 import { Interner } from './interner.ts';
 import { type Int64, STRING_BYTES_MAX, type XdrReader, type XdrWriter, xdrError } from './xdr.ts';
@@ -141,7 +142,7 @@ function nextStep(reader: XdrReader, from: Step): Step {
   const field = reader.string(FIELD_BYTES_MAX);
   const type = reader.uint32();
   if (type < PARAM_TYPE.int || type > PARAM_TYPE.string) {
-    throw xdrError(`typed parameter '${field}' has the unknown type ${type}`);
+    throw xdrError(`typed parameter ${quote(field)} has the unknown type ${type}`);
   }
   const step = makeStep(new Uint8Array(bytes.subarray(start, reader.offset)), field, type as ParamType, from);
   if (children.length >= CHILDREN_MAX) children.pop();
