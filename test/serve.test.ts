@@ -6,15 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import type { Clock } from '../src/base/clock.ts';
 import { STATS_BIT } from '../src/libvirt/index.ts';
 import { STATS_GROUPS } from '../src/model/snapshot.ts';
-import {
-  createSimulator,
-  loadScenario,
-  type SimClock,
-  type Simulator,
-  type SimulatorOptions,
-} from '../src/sim/index.ts';
+import { createSimulator, loadScenario, type Simulator, type SimulatorOptions } from '../src/sim/index.ts';
 import { Agent, type AgentOptions, runAgent } from './lab/agent.ts';
 import { waitFor } from './lab/cage.ts';
 import { labelsOf, parseExposition, parseSeries } from './lab/exposition.ts';
@@ -24,7 +19,7 @@ const SCENARIO = join(import.meta.dirname, '..', 'examples', 'scenarios', 'teleg
 const OPENMETRICS = 'application/openmetrics-text; version=1.0.0';
 
 /** A host on which no time passes: every statistic stands still. */
-const STILL: SimClock = { wallMs: () => 1_700_000_000_000, monotonicMs: () => 0, schedule: () => () => {} };
+const STILL: Clock = { wallMs: () => 1_700_000_000_000, monotonicMs: () => 0, schedule: () => () => {} };
 
 let dir: string;
 let sockets = 0;

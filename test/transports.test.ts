@@ -185,7 +185,7 @@ describeLab('a real libvirtd', ['libvirt', 'tls'], () => {
     await assertFails(
       connect(tls(noCa)),
       'ERR_TRANSPORT_CONFIG',
-      /the CA certificate \S+no-ca\/cacert\.pem does not exist; /,
+      /the CA certificate \S+no-ca\/cacert\.pem cannot be read: it does not exist; /,
     );
   });
 
@@ -213,7 +213,7 @@ describeLab('a real libvirtd', ['libvirt', 'tls'], () => {
       /clientkey\.pem cannot be used as the key of \S+clientcert\.pem/,
     );
     const noKey = makePki('no-key', { 'clientkey.pem': null });
-    await assertFails(connect(tls(noKey)), 'ERR_TRANSPORT_CONFIG', /clientkey\.pem does not exist/);
+    await assertFails(connect(tls(noKey)), 'ERR_TRANSPORT_CONFIG', /clientkey\.pem cannot be read: it does not exist/);
     const swapped = makePki('swapped', { 'clientcert.pem': strange('clientkey.pem') });
     await assertFails(connect(tls(swapped)), 'ERR_TRANSPORT_CONFIG', /clientcert\.pem holds no certificate/);
     const locked = makePki('locked', {});

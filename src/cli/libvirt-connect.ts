@@ -1,13 +1,8 @@
 import type { Connect } from '../connection/session.ts';
-import {
-  type CallObserver,
-  connect,
-  LibvirtClient,
-  LibvirtError,
-  type LibvirtUri,
-  TransportError,
-} from '../libvirt/index.ts';
+import { type CallObserver, connect, LibvirtClient, type LibvirtUri, TransportError } from '../libvirt/index.ts';
 import type { Simulator } from '../sim/index.ts';
+
+export { canNeverWork } from '../libvirt/index.ts';
 
 /** A connection attempt that takes longer is given up and made again. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -42,19 +37,3 @@ export function connectTo(uri: LibvirtUri, onCall?: CallObserver): Connect {
     return connect(uri, { onCall, signal, timeoutMs: CONNECT_TIMEOUT_MS });
   };
 }
-
-/**
- * Whether an attempt to connect failed for a reason that only the user can mend: retrying would hide it. A daemon that is away, or
- * refuses for now, is not such a reason.
- */
-export function canNeverWork(error: Error): boolean {
-  if (error instanceof TransportError) return error.permanent || PERMANENT_CODES.has(error.code);
-  return error instanceof LibvirtError && error.code === 'ERR_LIBVIRT_AUTH';
-}
-
-/** Refusals that waiting does not mend: the certificate, the host key, the password. */
-const PERMANENT_CODES: ReadonlySet<string> = new Set([
-  'ERR_TRANSPORT_CERTIFICATE',
-  'ERR_TRANSPORT_HOST_KEY',
-  'ERR_TRANSPORT_AUTH',
-]);

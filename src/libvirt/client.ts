@@ -1,4 +1,6 @@
 import type { Duplex } from 'node:stream';
+import { type Clock, SYSTEM_CLOCK } from '../base/clock.ts';
+import type { KeepaliveOptions } from './keepalive.ts';
 import { type CallObserver, type CallOptions, RpcConnection } from './rpc-connection.ts';
 import { EVENT_KINDS, type EventName, type EventPayload } from './wire/event-kinds.ts';
 import type { Frame } from './wire/frame.ts';
@@ -24,10 +26,12 @@ export interface ClientOptions {
   /** The deadline of calls that name none. Default 30 s. */
   readonly callTimeoutMs?: number | undefined;
   /** Pings: sent when nothing was heard for the interval; the connection is given up after `count` unanswered ones. Default 5 s, 5. */
-  readonly keepalive?: { readonly intervalMs: number; readonly count: number } | undefined;
+  readonly keepalive?: KeepaliveOptions | undefined;
   readonly onCall?: CallObserver | undefined;
   /** Ends the handshake. */
   readonly signal?: AbortSignal | undefined;
+  /** What deadlines, pings and durations are measured by. Default: the machine's own time. */
+  readonly clock?: Clock | undefined;
 }
 
 /** A running subscription to one kind of event. */
@@ -56,9 +60,9 @@ const DEFAULT_CALL_TIMEOUT_MS = 30_000;
 const DEFAULT_KEEPALIVE = { intervalMs: 5_000, count: 5 };
 /** A busy daemon takes its time to close; going before it costs an error line in its log. */
 const CLOSE_GRACE_MS = 2_000;
-const EVENT_QUEUE_LIMIT = 65_536;
-const EVENT_QUEUE_LIMIT_BYTES = 32 * 1024 * 1024;
-const EVENTS_PER_TURN = 256;
+const EVENT_QUEUE_MAX = 65_536;
+const EVENT_QUEUE_BYTES_MAX = 32 * 1024 * 1024;
+const EVENTS_PER_TURN_MAX = 256;
 const AUTH_NONE = 0;
 const AUTH_NAMES: Readonly<Record<number, string>> = { 1: 'SASL', 2: 'polkit' };
 
@@ -98,6 +102,7 @@ export class LibvirtClient {
     this.#rpc = new RpcConnection(stream, {
       description: options.description,
       defaultTimeoutMs: options.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS,
+      clock: options.clock ?? SYSTEM_CLOCK,
       onCall: options.onCall,
       onMessage: (frame) => this.#enqueue(frame),
       onClose: (error) => closed.resolve(error),
@@ -193,8 +198,9 @@ export class LibvirtClient {
     const { types } = await this.call('authList', undefined, { signal });
     if (types.length > 0 && !types.includes(AUTH_NONE)) throw authError(this.description, types);
     await this.call('connectOpen', { name: remoteName, flags: this.readOnly ? READ_ONLY_FLAG : 0 }, { signal });
-    const { intervalMs, count } = this.#options.keepalive ?? DEFAULT_KEEPALIVE;
-    if (await this.#supports(FEATURE.programKeepalive, { signal })) this.#rpc.startKeepalive(intervalMs, count);
+    if (await this.#supports(FEATURE.programKeepalive, { signal })) {
+      this.#rpc.startKeepalive(this.#options.keepalive ?? DEFAULT_KEEPALIVE);
+    }
   }
 
   /** Whether the daemon has a feature; one that is too old for the question has not. */
@@ -261,7 +267,7 @@ export class LibvirtClient {
     const payload = EVENT_KINDS[name].payload.decode(reader);
     reader.finish();
     const payloadBytes = frame.payload.length;
-    if (this.#queue.length >= EVENT_QUEUE_LIMIT || this.#queuedBytes + payloadBytes > EVENT_QUEUE_LIMIT_BYTES) {
+    if (this.#queue.length >= EVENT_QUEUE_MAX || this.#queuedBytes + payloadBytes > EVENT_QUEUE_BYTES_MAX) {
       this.#lostEvents++;
     } else {
       this.#queue.push({ name, callbackId, payload, payloadBytes });
@@ -278,7 +284,7 @@ export class LibvirtClient {
 
   #drain(): void {
     this.#drainScheduled = false;
-    const batch = this.#queue.splice(0, EVENTS_PER_TURN);
+    const batch = this.#queue.splice(0, EVENTS_PER_TURN_MAX);
     const lost = this.#queue.length === 0 ? this.#lostEvents : 0;
     if (this.#queue.length > 0) this.#scheduleDrain();
     else this.#lostEvents = 0;

@@ -5,6 +5,7 @@ import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { FakeClock } from '../../test/support/fake-clock.ts';
 import { createSimulator, type Simulator } from '../sim/daemon/simulator.ts';
 import {
   connect,
@@ -85,12 +86,17 @@ describe('connect', () => {
 
   it('gives up a peer that says nothing, in time, with a word on how far it came', async () => {
     const hungUp = Promise.withResolvers<void>();
-    await listen((socket) => socket.on('close', hungUp.resolve));
-    await assert.rejects(connect(uri, { timeoutMs: 30 }), (error: LibvirtError) => {
+    const asked = Promise.withResolvers<void>();
+    await listen((socket) => socket.on('close', hungUp.resolve).once('data', () => asked.resolve()));
+    const clock = new FakeClock();
+    const timedOut = assert.rejects(connect(uri, { timeoutMs: 30, clock }), (error: LibvirtError) => {
       assert.equal(error.code, 'ERR_LIBVIRT_TIMEOUT');
       assert.equal(error.message, `no answer in time while waiting for unix socket ${socketPath} to answer (0.03 s)`);
       return true;
     });
+    await asked.promise;
+    await clock.advance(30);
+    await timedOut;
     await hungUp.promise;
   });
 

@@ -1,11 +1,12 @@
+import { SYSTEM_CLOCK } from '../base/clock.ts';
 import { type ClientOptions, LibvirtClient } from './client.ts';
-import { startTimer } from './timer.ts';
 import { dial } from './transports/dial.ts';
 import { TransportError } from './transports/transport-error.ts';
 import { type LibvirtUri, parseLibvirtUri } from './uri.ts';
 import { LibvirtError } from './wire/libvirt-error.ts';
 
-export interface ConnectOptions extends Pick<ClientOptions, 'readWrite' | 'callTimeoutMs' | 'keepalive' | 'onCall'> {
+export interface ConnectOptions
+  extends Pick<ClientOptions, 'readWrite' | 'callTimeoutMs' | 'keepalive' | 'onCall' | 'clock'> {
   /** How long connecting may take in all: names, sockets, TLS, SSH and the daemon's own handshake. Default 30 s. */
   readonly timeoutMs?: number | undefined;
   /** Ends the attempt at any stage. Without effect once the connection is there. */
@@ -22,14 +23,15 @@ const DEFAULT_TIMEOUT_MS = 30_000;
  */
 export async function connect(uri: string | LibvirtUri, options: ConnectOptions = {}): Promise<LibvirtClient> {
   const { timeoutMs = DEFAULT_TIMEOUT_MS, signal, ...clientOptions } = options;
+  const clock = options.clock ?? SYSTEM_CLOCK;
   const parsed = typeof uri === 'string' ? parseLibvirtUri(uri) : uri;
   const readWrite = clientOptions.readWrite === true;
   const attempt = new AbortController();
   let timedOut = false;
-  const timer = startTimer(() => {
+  const cancelDeadline = clock.schedule(timeoutMs, () => {
     timedOut = true;
     attempt.abort(new DOMException('the time for connecting is over', 'TimeoutError'));
-  }, timeoutMs);
+  });
   const onAbort = () => attempt.abort(signal?.reason);
   signal?.addEventListener('abort', onAbort, { once: true });
   if (signal?.aborted) onAbort();
@@ -48,7 +50,7 @@ export async function connect(uri: string | LibvirtUri, options: ConnectOptions 
       ? new LibvirtError('ERR_LIBVIRT_TIMEOUT', `${message} (${timeoutMs / 1000} s)`, { cause: error })
       : new LibvirtError('ERR_LIBVIRT_ABORTED', message, { cause: signal?.reason });
   } finally {
-    clearTimeout(timer);
+    cancelDeadline();
     signal?.removeEventListener('abort', onAbort);
   }
 }

@@ -2,6 +2,8 @@
  * A libvirt client in pure TypeScript: the RPC protocol over unix sockets, TCP, TLS and SSH, with typed calls and domain events.
  * It knows nothing of metrics.
  */
+export type { Clock } from '../base/clock.ts';
+export { canNeverWork } from './can-never-work.ts';
 export { type ClientOptions, LibvirtClient, type Subscription } from './client.ts';
 export { type ConnectOptions, connect } from './connect.ts';
 export type { CallObserver, CallOptions, CallOutcome } from './rpc-connection.ts';

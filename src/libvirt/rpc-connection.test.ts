@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
 import { type Duplex, duplexPair } from 'node:stream';
-import { afterEach, beforeEach, describe, it, mock } from 'node:test';
+import { describe, it } from 'node:test';
+import { FakeClock, settle } from '../../test/support/fake-clock.ts';
 import { type CallObserver, type CallOptions, RpcConnection } from './rpc-connection.ts';
 import {
   encodeFrame,
@@ -56,6 +57,7 @@ class Peer {
 
 interface Pair {
   readonly rpc: RpcConnection;
+  readonly clock: FakeClock;
   readonly peer: Peer;
   readonly closed: Promise<LibvirtError | undefined>;
   readonly messages: Frame[];
@@ -68,17 +70,19 @@ function makePair(options: { readonly onCall?: CallObserver; readonly near?: (st
   far.on('close', () => near.destroy());
   options.near?.(near);
   const messages: Frame[] = [];
+  const clock = new FakeClock();
   const closed = Promise.withResolvers<LibvirtError | undefined>();
   const rpc = new RpcConnection(near, {
     description: 'the far side',
     defaultTimeoutMs: 5_000,
+    clock,
     onCall: options.onCall,
     onMessage: (frame) => messages.push(frame),
     onClose: closed.resolve,
   });
   const hostname = async (limits?: CallOptions) =>
     (await rpc.call('connectGetHostname', HOSTNAME, undefined, limits)).hostname;
-  return { rpc, peer: new Peer(far), closed: closed.promise, messages, hostname };
+  return { rpc, clock, peer: new Peer(far), closed: closed.promise, messages, hostname };
 }
 
 function is(code: LibvirtErrorCode, message = /./): (error: unknown) => boolean {
@@ -88,11 +92,6 @@ function is(code: LibvirtErrorCode, message = /./): (error: unknown) => boolean 
     assert.match(error.message, message);
     return true;
   };
-}
-
-/** Lets everything happen that is on its way. */
-async function settle(): Promise<void> {
-  for (let i = 0; i < 5; i++) await new Promise<void>((resolve) => setImmediate(resolve));
 }
 
 describe('calls', () => {
@@ -135,11 +134,35 @@ describe('calls', () => {
     });
   });
 
+  it("keep a bounded part of the daemon's words, in one line, and its numbers", async () => {
+    const { peer, hostname } = makePair();
+    const answer = hostname();
+    const [call] = await peer.frames(1);
+    const status = MESSAGE_STATUS.error;
+    const message = `qemu said:\n\u001b[31mlibvirt_up 0\r\n${'x'.repeat(1_000_000)}`;
+    peer.send({ serial: call!.serial, procedure: call!.procedure, type: MESSAGE_TYPE.reply, status }, (writer) =>
+      remoteError.encode(writer, {
+        ...{ code: 1, domain: 10, message, level: 2, relatedDomain: undefined, relatedNetwork: undefined },
+        ...{ str1: message, str2: undefined, str3: undefined, int1: 0, int2: 0 },
+      }),
+    );
+    await assert.rejects(answer, (error: LibvirtError) => {
+      assert.match(error.message, /^qemu said: \[31mlibvirt_up 0 x+… \(\d+ more characters\)$/);
+      assert.ok(error.message.length < 2_100, String(error.message.length));
+      assert.deepEqual(error.remote, { code: 1, domain: 10, level: 2, message: error.message });
+      return true;
+    });
+  });
+
   it('that cannot be encoded are not sent, and harm nothing', async () => {
     const { peer, rpc, hostname } = makePair();
     await assert.rejects(
       rpc.call('domainLookupByUuid', PROCEDURES.domainLookupByUuid, { uuid: 'vm-1' }),
       is('ERR_LIBVIRT_ARGUMENT', /^domainLookupByUuid was not sent: "vm-1" is not a UUID$/),
+    );
+    await assert.rejects(
+      rpc.call('domainLookupByName', PROCEDURES.domainLookupByName, { name: 'a\0b' }),
+      is('ERR_LIBVIRT_ARGUMENT', /^domainLookupByName was not sent: text holds a NUL: "a\\u0000b"$/),
     );
     await assert.rejects(
       rpc.call('domainLookupById', PROCEDURES.domainLookupById, undefined as unknown as { id: number }),
@@ -173,20 +196,18 @@ describe('calls', () => {
 });
 
 describe('deadlines and signals', () => {
-  beforeEach(() => mock.timers.enable({ apis: ['setTimeout', 'setInterval'] }));
-  afterEach(() => mock.timers.reset());
-
   it('end the waiting, and the connection goes on though the answer comes late', async () => {
-    const { rpc, peer, hostname } = makePair();
+    const { rpc, clock, peer, hostname } = makePair();
     const late = hostname({ timeoutMs: 100 });
     const [call] = await peer.frames(1);
-    mock.timers.tick(99);
+    await clock.advance(99);
     assert.equal(rpc.abandonedCalls, 0);
-    mock.timers.tick(1);
-    await assert.rejects(
+    const timedOut = assert.rejects(
       late,
       is('ERR_LIBVIRT_TIMEOUT', /^the far side did not answer connectGetHostname within 100 ms$/),
     );
+    await clock.advance(1);
+    await timedOut;
     assert.equal(rpc.abandonedCalls, 1);
     assert.equal(rpc.outstandingCalls, 1);
     peer.answer(call!, 'too late');
@@ -197,15 +218,16 @@ describe('deadlines and signals', () => {
   });
 
   it('of the connection hold for calls that name none, and none for Infinity or beyond what a timer can do', async () => {
-    const { rpc, hostname } = makePair();
+    const { rpc, clock, hostname } = makePair();
     const byDefault = hostname();
     const outcomes: string[] = [];
     for (const timeoutMs of [Number.POSITIVE_INFINITY, 2 ** 31]) {
       hostname({ timeoutMs }).catch((error: LibvirtError) => outcomes.push(error.code));
     }
-    mock.timers.tick(5_000);
-    await assert.rejects(byDefault, is('ERR_LIBVIRT_TIMEOUT'));
-    mock.timers.tick(2 ** 31 - 1);
+    const timedOut = assert.rejects(byDefault, is('ERR_LIBVIRT_TIMEOUT'));
+    await clock.advance(5_000);
+    await timedOut;
+    await clock.advance(2 ** 31 - 1);
     await settle();
     assert.deepEqual(outcomes, []);
     assert.equal(rpc.outstandingCalls, 3);
@@ -239,14 +261,15 @@ describe('deadlines and signals', () => {
   });
 
   it('leave a late result to whoever asked for it', async () => {
-    const { rpc, peer } = makePair();
+    const { rpc, clock, peer } = makePair();
     const late: string[] = [];
     const call = rpc.call('connectGetHostname', HOSTNAME, undefined, { timeoutMs: 10 }, (result) =>
       late.push(result.hostname),
     );
     const [frame] = await peer.frames(1);
-    mock.timers.tick(10);
-    await assert.rejects(call, is('ERR_LIBVIRT_TIMEOUT'));
+    const timedOut = assert.rejects(call, is('ERR_LIBVIRT_TIMEOUT'));
+    await clock.advance(10);
+    await timedOut;
     peer.answer(frame!, 'afterwards');
     await settle();
     assert.deepEqual(late, ['afterwards']);
@@ -397,6 +420,7 @@ describe('the end of a connection', () => {
     const rpc = new RpcConnection(stream, {
       description: 'nothing',
       defaultTimeoutMs: 1e6,
+      clock: new FakeClock(),
       onMessage: () => {},
       onClose: closed.resolve,
     });
@@ -439,16 +463,11 @@ describe('the end of a connection', () => {
   });
 
   it('does not wait for a daemon that hangs, or that refuses the goodbye', async () => {
-    mock.timers.enable({ apis: ['setTimeout'] });
-    try {
-      const { rpc, closed } = makePair();
-      const ended = rpc.end('connectClose', PROCEDURES.connectClose, undefined, 1_000);
-      mock.timers.tick(1_000);
-      await ended;
-      assert.equal(await closed, undefined);
-    } finally {
-      mock.timers.reset();
-    }
+    const hung = makePair();
+    const given = hung.rpc.end('connectClose', PROCEDURES.connectClose, undefined, 1_000);
+    await hung.clock.advance(1_000);
+    await given;
+    assert.equal(await hung.closed, undefined);
     const { rpc, peer, closed } = makePair();
     const ended = rpc.end('connectClose', PROCEDURES.connectClose, undefined, 60_000);
     const [call] = await peer.frames(1);
@@ -462,9 +481,6 @@ describe('the end of a connection', () => {
 
 describe('keepalive', () => {
   const PING = { program: PROGRAM.keepalive, type: MESSAGE_TYPE.message, procedure: KEEPALIVE.ping };
-
-  beforeEach(() => mock.timers.enable({ apis: ['setTimeout', 'setInterval'] }));
-  afterEach(() => mock.timers.reset());
 
   it('answers pings', async () => {
     const { peer } = makePair();
@@ -486,26 +502,28 @@ describe('keepalive', () => {
   });
 
   it('pings only a silent daemon, and gives it up after so many pings without an answer', async () => {
-    const { rpc, peer, closed, hostname } = makePair();
-    rpc.startKeepalive(1_000, 2);
+    const { rpc, clock, peer, closed, hostname } = makePair();
+    rpc.startKeepalive({ intervalMs: 1_000, count: 2 });
     const call = hostname({ timeoutMs: Number.POSITIVE_INFINITY });
     await peer.frames(1);
     // A pong is a sign of life, and so is everything else.
     for (let i = 0; i < 5; i++) {
       peer.send({ ...PING, procedure: KEEPALIVE.pong });
       await settle();
-      mock.timers.tick(1_000);
+      await clock.advance(1_000);
     }
     await settle();
     assert.equal(peer.received.length, 1, 'no ping while the daemon speaks');
-    mock.timers.tick(2_000);
+    await clock.advance(2_000);
     await settle();
     assert.equal(peer.received.filter(({ procedure }) => procedure === KEEPALIVE.ping).length, 2);
     assert.equal(rpc.isOpen, true);
-    mock.timers.tick(1_000);
     const message = /^the connection to the far side is gone: the daemon has not answered for 3 s$/;
+    const rejected = assert.rejects(call, is('ERR_LIBVIRT_CLOSED', message));
+    await clock.advance(1_000);
     is('ERR_LIBVIRT_CLOSED', message)(await closed);
-    await assert.rejects(call, is('ERR_LIBVIRT_CLOSED', message));
+    await rejected;
+    assert.equal(clock.pending, 0);
   });
 });
 

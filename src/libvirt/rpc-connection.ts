@@ -1,11 +1,13 @@
 import type { Duplex } from 'node:stream';
-import { startTimer } from './timer.ts';
+import type { Clock } from '../base/clock.ts';
+import { cut, oneLine } from '../base/text.ts';
+import { Keepalive, type KeepaliveOptions } from './keepalive.ts';
 import {
   encodeFrame,
   type Frame,
   FrameDecoder,
   KEEPALIVE,
-  MESSAGE_MAX_BYTES,
+  MESSAGE_BYTES_MAX,
   MESSAGE_STATUS,
   MESSAGE_TYPE,
   PROGRAM,
@@ -16,7 +18,7 @@ import type { Procedure } from './wire/procedures.ts';
 import { remoteError } from './wire/types.ts';
 import { XdrReader } from './wire/xdr.ts';
 
-/** How a call ended, for whoever counts. */
+/** How a call ended. */
 export type CallOutcome = 'ok' | 'error' | 'timeout' | 'aborted' | 'closed';
 
 /** Called once for every call, when it is over for its caller. `durationMs` has a fraction. */
@@ -33,6 +35,7 @@ export interface RpcConnectionOptions {
   /** What the stream leads to, for messages: `unix socket /run/libvirt/libvirt-sock-ro`. */
   readonly description: string;
   readonly defaultTimeoutMs: number;
+  readonly clock: Clock;
   readonly onCall?: CallObserver | undefined;
   /** Called with every asynchronous message of the remote program, in order, from within the socket's reading: it must only queue. */
   onMessage(frame: Frame): void;
@@ -50,12 +53,14 @@ interface PendingCall {
   readonly release: () => void;
 }
 
-const SERIAL_LIMIT = 0xffff_ffff;
+/** The longest text of a daemon's error that is kept: the wire has room for 4 MiB, and some of QEMU's own output can be in it. */
+const REMOTE_TEXT_MAX = 2_000;
+const SERIAL_MAX = 0xffff_ffff;
 /** A daemon that reads nothing, or answers nothing, is not sent more than this. */
-const UNSENT_LIMIT_BYTES = 2 * MESSAGE_MAX_BYTES;
-const OUTSTANDING_LIMIT = 65_536;
+const UNSENT_BYTES_MAX = 2 * MESSAGE_BYTES_MAX;
+const OUTSTANDING_MAX = 65_536;
 /** What a peer may have waiting of answers to its pings: one that sends pings and reads nothing must not fill the memory. */
-const UNSENT_PONGS_LIMIT_BYTES = 64 * 1024;
+const UNSENT_PONGS_BYTES_MAX = 64 * 1024;
 
 /**
  * One connection's messages: pipelined calls told apart by serial, keepalive, and the errors of both. It knows frames and codecs,
@@ -72,8 +77,7 @@ export class RpcConnection {
   #closed = false;
   #closing = false;
   #closeError: LibvirtError | undefined;
-  #keepaliveTimer: NodeJS.Timeout | undefined;
-  #heardSinceTick = false;
+  #keepalive: Keepalive | undefined;
 
   constructor(stream: Duplex, options: RpcConnectionOptions) {
     this.#stream = stream;
@@ -116,7 +120,7 @@ export class RpcConnection {
     options: CallOptions = {},
     onLateResult?: (result: R) => void,
   ): Promise<R> {
-    const { description } = this.#options;
+    const { clock, description } = this.#options;
     const { signal, timeoutMs = this.#options.defaultTimeoutMs } = options;
     return new Promise<R>((resolve, reject) => {
       if (this.#closed || this.#closing) {
@@ -124,7 +128,7 @@ export class RpcConnection {
         return reject(new LibvirtError(error.code, error.message, { cause: error }));
       }
       if (signal?.aborted) return reject(abortedError(name, description, signal));
-      if (this.#stream.writableLength > UNSENT_LIMIT_BYTES || this.outstandingCalls >= OUTSTANDING_LIMIT) {
+      if (this.#stream.writableLength > UNSENT_BYTES_MAX || this.outstandingCalls >= OUTSTANDING_MAX) {
         return reject(busyError(name, description, this.outstandingCalls));
       }
       const serial = this.#nextSerial();
@@ -152,18 +156,20 @@ export class RpcConnection {
         this.#settle(call, outcome);
         reject(error);
       };
-      const timer = startTimer(() => abandon('timeout', timeoutError(name, description, timeoutMs)), timeoutMs);
+      const cancelDeadline = clock.schedule(timeoutMs, () =>
+        abandon('timeout', timeoutError(name, description, timeoutMs)),
+      );
       const onAbort = () => abandon('aborted', abortedError(name, description, signal!));
       signal?.addEventListener('abort', onAbort, { once: true });
       this.#pending.set(serial, {
         name,
         procedure: procedure as unknown as Procedure<never, unknown>,
-        startedMs: performance.now(),
+        startedMs: clock.monotonicMs(),
         resolve: resolve as (result: never) => void,
         reject,
         onLateResult: onLateResult as ((result: never) => void) | undefined,
         release: () => {
-          clearTimeout(timer);
+          cancelDeadline();
           signal?.removeEventListener('abort', onAbort);
         },
       });
@@ -172,24 +178,16 @@ export class RpcConnection {
   }
 
   /**
-   * Sends a ping whenever nothing was heard for `intervalMs`, and closes the connection after `count` of them without an answer.
-   * Only for daemons that said they support it.
+   * Pings a silent daemon from now on, and closes the connection when it stays silent. Only for daemons that said they support it.
    */
-  startKeepalive(intervalMs: number, count: number): void {
-    let unanswered = 0;
-    this.#keepaliveTimer = setInterval(() => {
-      if (this.#heardSinceTick) {
-        this.#heardSinceTick = false;
-        unanswered = 0;
-      } else if (unanswered < count) {
-        unanswered++;
-        this.#sendKeepalive(KEEPALIVE.ping);
-      } else {
-        const silentMs = intervalMs * (count + 1);
+  startKeepalive(options: KeepaliveOptions): void {
+    this.#keepalive ??= new Keepalive(this.#options.clock, options, {
+      ping: () => this.#sendKeepalive(KEEPALIVE.ping),
+      onSilent: (silentMs) => {
         this.#finish(closedError(this.#options.description, `the daemon has not answered for ${silentMs / 1000} s`));
-      }
-    }, intervalMs);
-    this.#keepaliveTimer.unref();
+      },
+    });
+    if (!this.#closed) this.#keepalive.start();
   }
 
   /**
@@ -199,14 +197,14 @@ export class RpcConnection {
   async end<A, R>(name: string, procedure: Procedure<A, R>, args: A, graceMs: number): Promise<void> {
     if (this.#closed || this.#closing) return;
     const over = Promise.withResolvers<void>();
-    const timer = setTimeout(over.resolve, graceMs);
+    const cancelGrace = this.#options.clock.schedule(graceMs, over.resolve);
     const goodbye = this.call(name, procedure, args, { timeoutMs: Number.POSITIVE_INFINITY });
     // A daemon that refuses the call does not close either.
     goodbye.catch(over.resolve);
     this.#closing = true;
     this.#stream.once('end', over.resolve).once('close', over.resolve);
     await over.promise;
-    clearTimeout(timer);
+    cancelGrace();
     this.#finish(undefined);
   }
 
@@ -218,7 +216,7 @@ export class RpcConnection {
 
   #receive(chunk: Buffer): void {
     if (this.#closed) return;
-    this.#heardSinceTick = true;
+    this.#keepalive?.heard();
     try {
       this.#decoder.push(chunk, (frame) => {
         if (!this.#closed) this.#dispatch(frame);
@@ -234,7 +232,7 @@ export class RpcConnection {
       frame.version === PROGRAM_VERSION &&
       frame.type === MESSAGE_TYPE.message
     ) {
-      if (frame.procedure === KEEPALIVE.ping && this.#stream.writableLength < UNSENT_PONGS_LIMIT_BYTES) {
+      if (frame.procedure === KEEPALIVE.ping && this.#stream.writableLength < UNSENT_PONGS_BYTES_MAX) {
         this.#sendKeepalive(KEEPALIVE.pong);
       }
       return;
@@ -266,7 +264,7 @@ export class RpcConnection {
       throw new LibvirtError('ERR_LIBVIRT_PROTOCOL', `the reply to serial ${frame.serial} has the status of a stream`);
     }
     if (pending === undefined) this.#lateReply(frame, call!);
-    else this.#answer(frame, pending);
+    else this.#settleWith(frame, pending);
   }
 
   #lateReply(frame: Frame, call: PendingCall): void {
@@ -275,7 +273,7 @@ export class RpcConnection {
     call.onLateResult(call.procedure.result.decode(new XdrReader(frame.payload)) as never);
   }
 
-  #answer(frame: Frame, call: PendingCall): void {
+  #settleWith(frame: Frame, call: PendingCall): void {
     const reader = new XdrReader(frame.payload);
     if (frame.status === MESSAGE_STATUS.error) {
       const error = decodeRemoteError(reader, call.name);
@@ -295,9 +293,9 @@ export class RpcConnection {
   #settle(call: PendingCall, outcome: CallOutcome): void {
     call.release();
     try {
-      this.#options.onCall?.(call.name, performance.now() - call.startedMs, outcome);
+      this.#options.onCall?.(call.name, this.#options.clock.monotonicMs() - call.startedMs, outcome);
     } catch (error) {
-      // The observer's fault is the process's to hear of, not the connection's to break on.
+      // The observer's bug must not break the connection: the process gets the error as an uncaught exception.
       queueMicrotask(() => {
         throw error;
       });
@@ -312,7 +310,7 @@ export class RpcConnection {
 
   #nextSerial(): number {
     do {
-      this.#serial = this.#serial >= SERIAL_LIMIT ? 1 : this.#serial + 1;
+      this.#serial = this.#serial >= SERIAL_MAX ? 1 : this.#serial + 1;
     } while (this.#pending.has(this.#serial) || this.#abandoned.has(this.#serial));
     return this.#serial;
   }
@@ -323,7 +321,7 @@ export class RpcConnection {
     this.#closed = true;
     const error = this.#closing ? undefined : cause;
     this.#closeError = error;
-    clearInterval(this.#keepaliveTimer);
+    this.#keepalive?.stop();
     this.#stream.destroy();
     const reason = error ?? closedError(this.#options.description, 'it was closed by this side');
     const calls = [...this.#pending.values()];
@@ -340,10 +338,10 @@ export class RpcConnection {
 function decodeRemoteError(reader: XdrReader, name: string): LibvirtError {
   const { code, domain, level, message } = remoteError.decode(reader);
   reader.finish();
-  const text = message ?? `error ${code} without a message`;
+  const text = cut(oneLine(message ?? ''), REMOTE_TEXT_MAX) || `error ${code} without a message`;
   return new LibvirtError('ERR_LIBVIRT_REMOTE', text, {
     remote: { code, domain, level, message: text },
-    cause: `answer to ${name}`,
+    cause: `reply to ${name}`,
   });
 }
 

@@ -1,6 +1,7 @@
 // libvirt connection URIs, as https://libvirt.org/uri.html and libvirt's remote driver (remoteSplitURIScheme, doRemoteOpen)
 // understand them. Everything that can be seen to be wrong without touching the network or a file is refused here.
 import { isIPv4, isIPv6 } from 'node:net';
+import { VirtlensError } from '../base/error.ts';
 
 export type LibvirtTransport = 'unix' | 'tcp' | 'tls' | 'ssh';
 
@@ -24,13 +25,11 @@ export interface LibvirtUri {
 }
 
 /** Why a URI is refused. `part` is the part at fault: `driver`, `transport`, `port`, `path`, or a parameter's name. */
-export class LibvirtUriError extends Error {
-  readonly code = 'ERR_LIBVIRT_URI';
+export class LibvirtUriError extends VirtlensError<'ERR_LIBVIRT_URI'> {
   readonly part: string;
 
   constructor(text: string, part: string, reason: string) {
-    super(`libvirt URI '${printable(redact(text))}': ${printable(reason)}`);
-    this.name = 'LibvirtUriError';
+    super('ERR_LIBVIRT_URI', `libvirt URI '${printable(redact(text))}': ${printable(reason)}`);
     this.part = part;
   }
 }

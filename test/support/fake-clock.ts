@@ -1,6 +1,9 @@
 // A clock for tests: time passes when the test says so.
 import type { Clock } from '../../src/base/clock.ts';
 
+/** The longest time that `setTimeout` takes. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
+
 /** A clock that stands still until it is told to move. */
 export class FakeClock implements Clock {
   #nowMs = 1_000;
@@ -15,6 +18,8 @@ export class FakeClock implements Clock {
   }
 
   schedule(delayMs: number, callback: () => void): () => void {
+    // As the machine's own clock, which has no timer for longer times.
+    if (delayMs > TIMER_MAX_MS) return () => {};
     const timer = { atMs: this.#nowMs + Math.max(0, delayMs), callback };
     this.#timers.add(timer);
     return () => this.#timers.delete(timer);

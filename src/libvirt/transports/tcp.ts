@@ -1,8 +1,9 @@
 import { connect, type Socket } from 'node:net';
 import { domainToASCII } from 'node:url';
+import { errorCode } from '../../base/errno.ts';
 import type { LibvirtUri } from '../uri.ts';
 import type { DialContext, Dialled } from './dialled.ts';
-import { abortedError, errorCode, TransportError } from './transport-error.ts';
+import { abortedError, TransportError } from './transport-error.ts';
 
 /** libvirtd's `tcp_port`. */
 const DEFAULT_PORT = 16509;
@@ -11,7 +12,7 @@ const DEFAULT_PORT = 16509;
  * How long one address of a host with several may take before the next is tried. Node's own 250 ms is shorter than the round
  * trip of a slow link, and would give up addresses that work.
  */
-const NEXT_ADDRESS_AFTER_MS = 2500;
+const NEXT_ADDRESS_DELAY_MS = 2500;
 
 const TCP_KEEPALIVE_DELAY_MS = 30_000;
 
@@ -55,7 +56,7 @@ export function connectTcp(target: TcpTarget, label: string, mend: string, signa
       keepAlive: true,
       keepAliveInitialDelay: TCP_KEEPALIVE_DELAY_MS,
       autoSelectFamily: true,
-      autoSelectFamilyAttemptTimeout: NEXT_ADDRESS_AFTER_MS,
+      autoSelectFamilyAttemptTimeout: NEXT_ADDRESS_DELAY_MS,
     });
     const settle = (): void => {
       socket.off('connect', onConnect).off('error', onError);

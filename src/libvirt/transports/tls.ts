@@ -1,10 +1,11 @@
 import { isIP } from 'node:net';
 import { checkServerIdentity, connect, type PeerCertificate, type TLSSocket } from 'node:tls';
+import { errorCode } from '../../base/errno.ts';
 import type { LibvirtUri } from '../uri.ts';
 import type { DialContext, Dialled } from './dialled.ts';
 import { asciiHost, connectTcp, describeLoss, type TcpTarget, tcpTarget } from './tcp.ts';
 import { loadTlsCredentials, locateTlsFiles, type TlsCredentials } from './tls-credentials.ts';
-import { abortedError, errorCode, TransportError } from './transport-error.ts';
+import { abortedError, TransportError } from './transport-error.ts';
 
 /** libvirtd's `tls_port`. */
 const DEFAULT_PORT = 16514;

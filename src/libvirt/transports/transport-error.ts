@@ -1,3 +1,6 @@
+import { VirtlensError } from '../../base/error.ts';
+import { oneLine } from '../../base/text.ts';
+
 /**
  * What went wrong while a connection was made.
  *
@@ -24,24 +27,10 @@ export type TransportErrorCode =
   | 'ERR_TRANSPORT_CONFIG'
   | 'ERR_TRANSPORT_ABORTED';
 
-/** The codes whose cause lies in files of this host, which only its administrator changes. */
-const PERMANENT: ReadonlySet<TransportErrorCode> = new Set(['ERR_TRANSPORT_CONFIG', 'ERR_TRANSPORT_HOST_KEY']);
-
-/** A connection could not be made, or was lost on the transport's side. The message is one line: what, where, the mend. */
-export class TransportError extends Error {
-  readonly code: TransportErrorCode;
-  /**
-   * True when trying again cannot help until somebody changes something on this host: a missing CA file, a key that cannot be
-   * read, a host key that known_hosts contradicts. False for what the other side alone may mend while we retry: a host that
-   * is down, a socket not yet there, a refused certificate or login (a server's certificate is renewed, an account unlocked).
-   */
-  readonly permanent: boolean;
-
+/** A connection could not be made, or was lost on the transport's side. The message is one line: what, where, the fix. */
+export class TransportError extends VirtlensError<TransportErrorCode> {
   constructor(code: TransportErrorCode, message: string, cause?: unknown) {
-    super(oneLine(message), cause === undefined ? undefined : { cause });
-    this.name = 'TransportError';
-    this.code = code;
-    this.permanent = PERMANENT.has(code);
+    super(code, oneLine(message), cause === undefined ? undefined : { cause });
   }
 }
 
@@ -54,18 +43,4 @@ export function abortedError(signal: AbortSignal, stage: string): TransportError
     `${timedOut ? 'no answer in time' : 'stopped'} while ${stage}`,
     reason,
   );
-}
-
-/** The `code` of a Node.js system or OpenSSL error, or undefined. */
-export function errorCode(error: unknown): string | undefined {
-  const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' ? code : undefined;
-}
-
-/** Joins lines and strips control characters, so that a server's own words cannot break a log line. */
-export function oneLine(text: string): string {
-  return text
-    .replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ')
-    .replace(/ {2,}/g, ' ')
-    .trim();
 }

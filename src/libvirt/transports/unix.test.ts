@@ -5,6 +5,7 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { canNeverWork } from '../can-never-work.ts';
 import { parseLibvirtUri } from '../uri.ts';
 import { type DialOptions, dial } from './dial.ts';
 import { TransportError } from './transport-error.ts';
@@ -101,7 +102,7 @@ describe('dialling a unix socket', () => {
   it('lists the sockets that do not exist', async () => {
     const error = await refusal('qemu:///session', { XDG_RUNTIME_DIR: '/nowhere' });
     assert.equal(error.code, 'ERR_TRANSPORT_NO_SOCKET');
-    assert.equal(error.permanent, false);
+    assert.equal(canNeverWork(error), false);
     assert.match(
       error.message,
       /none of \/nowhere\/libvirt\/libvirt-sock, \/nowhere\/libvirt\/virtqemud-sock exists; start/,
@@ -129,7 +130,7 @@ describe('dialling a unix socket', () => {
     try {
       const error = await refusal('qemu:///session', { XDG_RUNTIME_DIR: directory });
       assert.equal(error.code, 'ERR_TRANSPORT_PERMISSION');
-      assert.equal(error.permanent, false);
+      assert.equal(canNeverWork(error), false);
       assert.match(
         error.message,
         new RegExp(`^unix socket ${path}: user 1000 may not open it; add .* 'libvirt' .*\\(tried `),
@@ -142,7 +143,7 @@ describe('dialling a unix socket', () => {
   it('refuses a path that no socket can have', async () => {
     const error = await refusal(`qemu:///system?socket=/${'x'.repeat(120)}`);
     assert.equal(error.code, 'ERR_TRANSPORT_CONFIG');
-    assert.equal(error.permanent, true);
+    assert.equal(canNeverWork(error), true);
   });
 
   it('stops at once when its signal has fired', async () => {

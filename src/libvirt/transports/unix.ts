@@ -1,13 +1,14 @@
 import { realpath, stat } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { basename, dirname, join } from 'node:path';
+import { errorCode } from '../../base/errno.ts';
 import type { LibvirtUri } from '../uri.ts';
 import type { DialContext, Dialled } from './dialled.ts';
 import { expandHome, type LocalUser } from './local-files.ts';
-import { abortedError, errorCode, TransportError } from './transport-error.ts';
+import { abortedError, TransportError } from './transport-error.ts';
 
 /** The room for a path in Linux's `struct sockaddr_un`, less the final NUL. */
-const SOCKET_PATH_MAX_BYTES = 107;
+const SOCKET_PATH_BYTES_MAX = 107;
 
 /** Connects to the first of the URI's possible sockets that answers. */
 export async function dialUnix(uri: LibvirtUri, context: DialContext): Promise<Dialled> {
@@ -101,8 +102,8 @@ async function resolveDirectory(path: string): Promise<string> {
 
 function checkLength(path: string): void {
   const bytes = Buffer.byteLength(path);
-  if (bytes > SOCKET_PATH_MAX_BYTES) {
-    const message = `unix socket ${path}: the path has ${bytes} bytes, a socket's may have ${SOCKET_PATH_MAX_BYTES}; use a shorter one`;
+  if (bytes > SOCKET_PATH_BYTES_MAX) {
+    const message = `unix socket ${path}: the path has ${bytes} bytes, a socket's may have ${SOCKET_PATH_BYTES_MAX}; use a shorter one`;
     throw new TransportError('ERR_TRANSPORT_CONFIG', message);
   }
 }

@@ -7,7 +7,7 @@ import {
   FrameDecoder,
   type FrameHeader,
   LENGTH_BYTES,
-  MESSAGE_MAX_BYTES,
+  MESSAGE_BYTES_MAX,
   MESSAGE_TYPE,
   PROGRAM,
 } from './frame.ts';
@@ -100,9 +100,9 @@ describe('frames', () => {
   });
 
   it("may be as long as libvirt's longest, and no longer", () => {
-    const longest = Buffer.alloc(MESSAGE_MAX_BYTES - 24);
+    const longest = Buffer.alloc(MESSAGE_BYTES_MAX - 24);
     const bytes = frame(longest);
-    assert.equal(bytes.length, MESSAGE_MAX_BYTES + LENGTH_BYTES);
+    assert.equal(bytes.length, MESSAGE_BYTES_MAX + LENGTH_BYTES);
     assert.equal(decodeAll([bytes])[0]!.payload.length, longest.length);
     assert.throws(
       () => frame(Buffer.alloc(longest.length + 4)),

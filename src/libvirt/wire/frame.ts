@@ -8,7 +8,7 @@ export const LENGTH_BYTES = 4;
 /** Bytes of the header that follows the length word. */
 export const HEADER_BYTES = 24;
 /** VIR_NET_MESSAGE_MAX: the most bytes of header and payload that libvirt ever sends. */
-export const MESSAGE_MAX_BYTES = 32 * 1024 * 1024;
+export const MESSAGE_BYTES_MAX = 32 * 1024 * 1024;
 
 /** Program numbers. */
 export const PROGRAM = { remote: 0x2000_8086, qemu: 0x2000_8087, lxc: 0x2000_8088, keepalive: 0x6b65_6570 } as const;
@@ -43,9 +43,12 @@ export interface Frame extends FrameHeader {
   readonly payload: Buffer;
 }
 
-/** Encodes one message; `writePayload` writes what follows the header. Throws `ERR_LIBVIRT_ARGUMENT` when it would be over libvirt's maximum. */
-export function encodeFrame(header: FrameHeader, writePayload: (writer: XdrWriter) => void): Buffer {
-  const writer = new XdrWriter();
+/** Encodes one message; `writePayload` writes what follows the header, by `writer` when one is given. Throws `ERR_LIBVIRT_ARGUMENT` when it would be over libvirt's maximum. */
+export function encodeFrame(
+  header: FrameHeader,
+  writePayload: (writer: XdrWriter) => void,
+  writer = new XdrWriter(),
+): Buffer {
   writer.uint32(0);
   writer.uint32(header.program);
   writer.uint32(header.version);
@@ -54,9 +57,9 @@ export function encodeFrame(header: FrameHeader, writePayload: (writer: XdrWrite
   writer.uint32(header.serial);
   writer.uint32(header.status);
   writePayload(writer);
-  if (writer.length > MESSAGE_MAX_BYTES + LENGTH_BYTES) {
+  if (writer.length > MESSAGE_BYTES_MAX + LENGTH_BYTES) {
     throw argumentError(
-      `a message has ${writer.length} bytes; libvirt takes at most ${MESSAGE_MAX_BYTES + LENGTH_BYTES}`,
+      `a message has ${writer.length} bytes; libvirt takes at most ${MESSAGE_BYTES_MAX + LENGTH_BYTES}`,
     );
   }
   writer.patchUint32(0, writer.length);
@@ -98,7 +101,7 @@ export class FrameDecoder {
         if (this.#headFilled < LENGTH_BYTES) return;
         // Memory follows the bytes that arrive: a claimed 32 MiB is not allocated for a peer that sends ten bytes.
         const bodyBytes = checkLength(this.#head.readUInt32BE(0)) - LENGTH_BYTES;
-        this.#body = Buffer.allocUnsafe(Math.min(bodyBytes, INITIAL_BODY_BYTES));
+        this.#body = Buffer.allocUnsafe(Math.min(bodyBytes, BODY_BYTES_INITIAL));
         this.#bodyFilled = 0;
         continue;
       }
@@ -126,13 +129,13 @@ export class FrameDecoder {
   }
 }
 
-const INITIAL_BODY_BYTES = 256 * 1024;
+const BODY_BYTES_INITIAL = 256 * 1024;
 
 function checkLength(length: number): number {
-  if (length < LENGTH_BYTES + HEADER_BYTES || length > LENGTH_BYTES + MESSAGE_MAX_BYTES) {
+  if (length < LENGTH_BYTES + HEADER_BYTES || length > LENGTH_BYTES + MESSAGE_BYTES_MAX) {
     throw new LibvirtError(
       'ERR_LIBVIRT_PROTOCOL',
-      `a message claims ${length} bytes; libvirt's are ${LENGTH_BYTES + HEADER_BYTES} to ${LENGTH_BYTES + MESSAGE_MAX_BYTES}` +
+      `a message claims ${length} bytes; libvirt's are ${LENGTH_BYTES + HEADER_BYTES} to ${LENGTH_BYTES + MESSAGE_BYTES_MAX}` +
         (looksForeign(length) ? ' (the peer seems to speak another protocol, such as HTTP, SSH or TLS)' : ''),
     );
   }

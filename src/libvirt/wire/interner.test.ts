@@ -4,8 +4,8 @@ import fc from 'fast-check';
 import { Interner } from './interner.ts';
 
 /** An interner of text that counts how often it had to make one. */
-function counting(maxEntries?: number): { get(text: string): string; made: number } {
-  const interner = new Interner<string>(maxEntries);
+function counting(entriesMax?: number): { get(text: string): string; made: number } {
+  const interner = new Interner<string>(entriesMax);
   const self = {
     made: 0,
     get(text: string): string {

@@ -1,7 +1,9 @@
+import { VirtlensError } from '../../base/error.ts';
+
 /**
  * Why a libvirt call or connection failed. Stable; the message is for people.
  *
- * - `ERR_LIBVIRT_REMOTE`: the daemon answered with an error of its own (`remote` says which).
+ * - `ERR_LIBVIRT_REMOTE`: the daemon replied with an error of its own (`remote` says which).
  * - `ERR_LIBVIRT_TIMEOUT`: no answer within the call's deadline; the connection stays usable.
  * - `ERR_LIBVIRT_ABORTED`: the caller's AbortSignal fired; the connection stays usable.
  * - `ERR_LIBVIRT_CLOSED`: the connection was or has been closed, by either side or by a failed keepalive.
@@ -30,19 +32,17 @@ export interface RemoteErrorDetail {
   readonly domain: number;
   /** virErrorLevel: 1 warning, 2 error. */
   readonly level: number;
+  /** The daemon's own words, in one line; cut when they are many. */
   readonly message: string;
 }
 
 /** What the client throws and rejects with, always. */
-export class LibvirtError extends Error {
-  readonly code: LibvirtErrorCode;
+export class LibvirtError extends VirtlensError<LibvirtErrorCode> {
   /** Only with `ERR_LIBVIRT_REMOTE`. */
   readonly remote: RemoteErrorDetail | undefined;
 
   constructor(code: LibvirtErrorCode, message: string, options: { cause?: unknown; remote?: RemoteErrorDetail } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.name = 'LibvirtError';
-    this.code = code;
+    super(code, message, options.cause === undefined ? undefined : { cause: options.cause });
     this.remote = options.remote;
   }
 }
@@ -66,14 +66,14 @@ export const REMOTE_ERROR = {
   authUnavailable: 94,
 } as const;
 
-/** Whether an error is the daemon's answer with one of the given virErrorNumbers. */
+/** Whether an error is the daemon's reply with one of the given virErrorNumbers. */
 export function isRemoteError(error: unknown, ...codes: readonly number[]): boolean {
   return error instanceof LibvirtError && error.remote !== undefined && codes.includes(error.remote.code);
 }
 
 /**
  * Whether the daemon said that it does not know the procedure or the kind of event at all: 'no support', or what a daemon older than
- * these answers for a number beyond its tables.
+ * these error numbers replies to a procedure or event beyond its tables.
  */
 export function isUnsupported(error: unknown): boolean {
   return (

@@ -22,7 +22,7 @@ const DOMAIN_LIST_MAX = 16_384;
 const STORAGE_POOL_LIST_MAX = 16_384;
 const ALL_DOMAIN_STATS_MAX = 262_144;
 const VCPU_INFO_MAX = 16_384;
-const CPU_MAPS_MAX_BYTES = 8_388_608;
+const CPU_MAPS_BYTES_MAX = 8_388_608;
 const MEMORY_STATS_MAX = 1024;
 const BLOCK_STATS_PARAMS_MAX = 16;
 const BLOCK_IO_TUNE_PARAMS_MAX = 32;
@@ -132,13 +132,13 @@ export const PROCEDURES = {
     struct({ domain: domainRef, maxInfo: int32, mapLength: int32 }),
     struct({
       vcpus: list(struct({ number: uint32, state: int32, cpuTimeNs: uint64, cpu: int32 }), VCPU_INFO_MAX),
-      cpuMaps: byteString(CPU_MAPS_MAX_BYTES),
+      cpuMaps: byteString(CPU_MAPS_BYTES_MAX),
     }),
   ),
   domainGetVcpuPinInfo: read(
     230,
     struct({ domain: domainRef, mapCount: int32, mapLength: int32, flags: uint32 }),
-    struct({ cpuMaps: byteString(CPU_MAPS_MAX_BYTES), count: int32 }),
+    struct({ cpuMaps: byteString(CPU_MAPS_BYTES_MAX), count: int32 }),
   ),
   domainMemoryStats: read(
     159,

@@ -84,7 +84,7 @@ describe('typed parameters', () => {
     for (const type of [0, 8, 0xffff_ffff]) {
       const bytes = Buffer.from('0000000100000001610000000000000000000000', 'hex');
       bytes.writeUInt32BE(type, 12);
-      refuses(bytes, /^typed parameter 'a' has the unknown type /);
+      refuses(bytes, /^typed parameter "a" has the unknown type /);
     }
   });
 

@@ -1,6 +1,7 @@
+import { quote } from '../../base/text.ts';
 import type { Codec } from './codec.ts';
 import { Interner } from './interner.ts';
-import { type Int64, STRING_MAX_BYTES, type XdrReader, type XdrWriter, xdrError } from './xdr.ts';
+import { type Int64, STRING_BYTES_MAX, type XdrReader, type XdrWriter, xdrError } from './xdr.ts';
 
 /** virTypedParameterType: what kind of value a typed parameter holds on the wire. */
 export const PARAM_TYPE = { int: 1, uint: 2, llong: 3, ullong: 4, double: 5, boolean: 6, string: 7 } as const;
@@ -56,12 +57,12 @@ interface Step {
 }
 
 /** VIR_TYPED_PARAM_FIELD_LENGTH less the final NUL. */
-const FIELD_MAX_BYTES = 79;
+const FIELD_BYTES_MAX = 79;
 
 // What hostile or churning names may make the tree keep, and how many names are compared to find the next one.
-const MAX_STEPS = 50_000;
-const MAX_LAYOUT_FIELDS = 500_000;
-const MAX_CHILDREN = 64;
+const STEPS_MAX = 50_000;
+const LAYOUT_FIELDS_MAX = 500_000;
+const CHILDREN_MAX = 64;
 const EMPTY_LAYOUT: ParamLayout = { fields: [], types: [] };
 
 let root = makeStep(new Uint8Array(), '', PARAM_TYPE.int, undefined);
@@ -73,7 +74,7 @@ function makeStep(key: Uint8Array, field: string, type: ParamType, parent: Step 
   return { key, field, type, parent, children: [], layout: undefined };
 }
 
-/** Typed parameters, at most `max`; strings are limited to `STRING_MAX_BYTES`. */
+/** Typed parameters, at most `max`; strings are limited to `STRING_BYTES_MAX`. */
 export function typedParamsCodec(max: number): Codec<TypedParams> {
   return {
     encode: encodeParams,
@@ -104,7 +105,7 @@ function decodeParams(reader: XdrReader, count: number): TypedParams {
   // A hostile count must not allocate: each parameter takes at least 12 bytes.
   if (count * 12 > reader.remaining)
     throw xdrError(`${count} typed parameters do not fit in ${reader.remaining} bytes`);
-  if (steps > MAX_STEPS || layoutFields > MAX_LAYOUT_FIELDS) {
+  if (steps > STEPS_MAX || layoutFields > LAYOUT_FIELDS_MAX) {
     root = makeStep(new Uint8Array(), '', PARAM_TYPE.int, undefined);
     steps = 0;
     layoutFields = 0;
@@ -138,13 +139,13 @@ function nextStep(reader: XdrReader, from: Step): Step {
       return child;
     }
   }
-  const field = reader.string(FIELD_MAX_BYTES);
+  const field = reader.string(FIELD_BYTES_MAX);
   const type = reader.uint32();
   if (type < PARAM_TYPE.int || type > PARAM_TYPE.string) {
-    throw xdrError(`typed parameter '${field}' has the unknown type ${type}`);
+    throw xdrError(`typed parameter ${quote(field)} has the unknown type ${type}`);
   }
   const step = makeStep(new Uint8Array(bytes.subarray(start, reader.offset)), field, type as ParamType, from);
-  if (children.length >= MAX_CHILDREN) children.pop();
+  if (children.length >= CHILDREN_MAX) children.pop();
   children.unshift(step);
   steps++;
   return step;
@@ -177,13 +178,13 @@ function decodeValue(reader: XdrReader, type: ParamType): ParamValue {
   }
 }
 
-const INTERN_MAX_BYTES = 256;
+const INTERN_BYTES_MAX = 256;
 
 function internString(reader: XdrReader): string {
-  const length = reader.length(STRING_MAX_BYTES, 'string');
+  const length = reader.length(STRING_BYTES_MAX, 'string');
   const start = reader.skip((length + 3) & ~3);
   const { bytes } = reader;
-  if (length > INTERN_MAX_BYTES) return bytes.toString('utf8', start, start + length);
+  if (length > INTERN_BYTES_MAX) return bytes.toString('utf8', start, start + length);
   return strings.get(bytes, start, start + length, () => bytes.toString('utf8', start, start + length));
 }
 

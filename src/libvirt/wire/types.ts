@@ -1,6 +1,6 @@
 import { type Codec, int32, optional, string, struct, uuid } from './codec.ts';
 import { Interner } from './interner.ts';
-import { STRING_MAX_BYTES } from './xdr.ts';
+import { STRING_BYTES_MAX } from './xdr.ts';
 
 /** How libvirt names a domain on the wire. */
 export interface DomainRef {
@@ -19,7 +19,7 @@ export const domainRef: Codec<DomainRef> = {
   encode: plainDomainRef.encode,
   decode(reader) {
     const start = reader.offset;
-    const nameLength = reader.length(STRING_MAX_BYTES, 'string');
+    const nameLength = reader.length(STRING_BYTES_MAX, 'string');
     reader.skip(((nameLength + 3) & ~3) + 20);
     const end = reader.offset;
     return knownDomains.get(reader.bytes, start, end, () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { LibvirtError, type LibvirtErrorCode } from './libvirt-error.ts';
-import { type Int64, STRING_MAX_BYTES, XdrReader, XdrWriter } from './xdr.ts';
+import { type Int64, STRING_BYTES_MAX, XdrReader, XdrWriter } from './xdr.ts';
 
 function written(write: (writer: XdrWriter) => void): Buffer {
   const writer = new XdrWriter();
@@ -100,7 +100,7 @@ describe('what the wire has no room for', () => {
     ['half a byte', (w) => w.uint64(0.5), /0\.5 is not a whole number/],
     ['Infinity', (w) => w.int64(Number.POSITIVE_INFINITY), /Infinity is not a whole number/],
     ['a NUL', (w) => w.string('vm\0x'), /text holds a NUL: "vm\\u0000x"/],
-    ['a long text', (w) => w.string('é'.repeat(STRING_MAX_BYTES / 2 + 1)), /has 4194306 bytes/],
+    ['a long text', (w) => w.string('é'.repeat(STRING_BYTES_MAX / 2 + 1)), /has 4194306 bytes/],
   ];
   for (const [name, write, message] of cases) {
     it(`refuses ${name} instead of sending another value`, () => {

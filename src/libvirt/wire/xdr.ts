@@ -4,7 +4,7 @@ import { LibvirtError } from './libvirt-error.ts';
 export type Int64 = number | bigint;
 
 /** libvirt's REMOTE_STRING_MAX: the longest string that either side accepts, in bytes. */
-export const STRING_MAX_BYTES = 4 * 1024 * 1024;
+export const STRING_BYTES_MAX = 4 * 1024 * 1024;
 
 const HIGH_WORD_EXACT = 0x20_0000; // 2^53 / 2^32
 
@@ -100,7 +100,7 @@ export class XdrReader {
   }
 
   /** Text of at most `maxBytes`; what is not UTF-8 becomes U+FFFD. */
-  string(maxBytes: number = STRING_MAX_BYTES): string {
+  string(maxBytes: number = STRING_BYTES_MAX): string {
     const length = this.length(maxBytes, 'string');
     const start = this.skip((length + 3) & ~3);
     return this.bytes.toString('utf8', start, start + length);
@@ -186,8 +186,8 @@ export class XdrWriter {
   string(value: string): void {
     if (value.includes('\0')) throw argumentError(`text holds a NUL: ${JSON.stringify(value.slice(0, 80))}`);
     const length = Buffer.byteLength(value);
-    if (length > STRING_MAX_BYTES) {
-      throw argumentError(`text has ${length} bytes; libvirt takes at most ${STRING_MAX_BYTES}`);
+    if (length > STRING_BYTES_MAX) {
+      throw argumentError(`text has ${length} bytes; libvirt takes at most ${STRING_BYTES_MAX}`);
     }
     const start = this.#reservePadded(length);
     this.#bytes.write(value, start, length, 'utf8');

@@ -1,22 +1,18 @@
 import type { Duplex } from 'node:stream';
-import { EVENT_KINDS, type EventName, type EventPayload } from '../../libvirt/wire/event-kinds.ts';
+import type { EventName, EventPayload } from '../../libvirt/wire/event-kinds.ts';
 import {
   encodeFrame,
   type Frame,
   FrameDecoder,
   type FrameHeader,
-  HEADER_BYTES,
   KEEPALIVE,
-  LENGTH_BYTES,
-  MESSAGE_MAX_BYTES,
   MESSAGE_STATUS,
   MESSAGE_TYPE,
   PROGRAM,
   PROGRAM_VERSION,
 } from '../../libvirt/wire/frame.ts';
-import { remoteError } from '../../libvirt/wire/types.ts';
-import { XdrReader, type XdrWriter } from '../../libvirt/wire/xdr.ts';
-import { type CallContext, EncodedResult, type Handlers, type Session } from '../calls/call.ts';
+import { XdrReader } from '../../libvirt/wire/xdr.ts';
+import type { CallContext, Handlers, Session } from '../calls/call.ts';
 import type { CallCounters } from '../calls/call-counters.ts';
 import { deviceCalls } from '../calls/device-calls.ts';
 import { domainCalls } from '../calls/domain-calls.ts';
@@ -39,9 +35,12 @@ import {
   unknownProcedure,
 } from '../description/daemon-error.ts';
 import type { Hypervisor } from '../hypervisor/hypervisor.ts';
-import type { Fault, FaultList } from './faults.ts';
+import type { Fault, FaultList, Strike } from './faults.ts';
 import { Keepalive, type KeepaliveOptions } from './keepalive.ts';
-import { LEGACY_EVENT_PROCEDURE } from './legacy-events.ts';
+import { Link, type LinkFault } from './link.ts';
+import { encodeError, encodeResult } from './replies.ts';
+import { Subscriptions } from './subscriptions.ts';
+import { tamper } from './tampering.ts';
 import type { WorkerPool } from './worker-pool.ts';
 
 const HANDLERS: Handlers = { ...hostCalls, ...domainCalls, ...deviceCalls, ...statsCalls, ...poolCalls };
@@ -55,7 +54,6 @@ const WITHOUT_OPEN: ReadonlySet<SimProcedureName> = new Set<SimProcedureName>([
 ]);
 
 const AUTH_PROCEDURES = { first: 67, last: 70 } as const;
-const EVENT_SERIAL = 1;
 const PING: FrameHeader = {
   program: PROGRAM.keepalive,
   version: PROGRAM_VERSION,
@@ -76,15 +74,10 @@ export interface DaemonParts {
   readonly maxRequestsPerClient: number;
   readonly lastProcedure: number;
   readonly keepalive: KeepaliveOptions | undefined;
+  /** How the bytes of connections that are made from now on go. */
+  linkFault: LinkFault;
   /** Replies are held back until there are this many, and then sent last first; 1 sends each at once. */
   reorder: number;
-}
-
-interface Subscription {
-  readonly callbackId: number;
-  readonly eventId: number;
-  readonly domainUuid: string | undefined;
-  readonly legacy: boolean;
 }
 
 /** One client of the simulated daemon: its frames in, its replies and events out, in libvirtd's order and with its limits. */
@@ -99,8 +92,8 @@ export class ClientConnection implements Session {
   #opened = false;
   #readOnly = false;
   #uri = DEFAULT_URI;
-  #subscriptions: Subscription[] = [];
-  #nextCallbackId = 0;
+  readonly #subscriptions = new Subscriptions();
+  readonly #link: Link;
   #stopListening: (() => void) | undefined;
   #keepalive: Keepalive | undefined;
   #closed = false;
@@ -110,11 +103,14 @@ export class ClientConnection implements Session {
     this.#stream = stream;
     this.#daemon = daemon;
     this.#forcedReadOnly = options.readOnly;
+    this.#link = new Link(stream, daemon.hypervisor.clock);
+    this.#link.setFault(daemon.linkFault);
     stream.on('data', (chunk: Buffer) => this.#receive(chunk));
     stream.on('end', () => stream.end());
     stream.on('error', () => stream.destroy());
     stream.on('close', () => {
       this.#closed = true;
+      this.#link.stop();
       this.#stopListening?.();
       this.#keepalive?.stop();
       options.onClose();
@@ -144,29 +140,22 @@ export class ClientConnection implements Session {
     this.#keepalive = new Keepalive(
       hypervisor.clock,
       keepalive,
-      () => this.#send(encodeFrame(PING, () => {})),
+      () => this.sendBytes(encodeFrame(PING, () => {})),
       () => this.destroy(),
     );
   }
 
-  subscribe(eventId: number, domainUuid: string | undefined, legacy: boolean): number {
-    if (this.#subscriptions.length === 0) {
+  subscribe(eventId: number, domainUuid: string | undefined, isLegacy: boolean): number {
+    if (this.#subscriptions.isEmpty) {
       this.#stopListening = this.#daemon.hypervisor.listen((name, payload) => this.#sendEvent(name, payload));
     }
-    const callbackId = this.#nextCallbackId++;
-    this.#subscriptions.push({ callbackId, eventId, domainUuid, legacy });
-    return callbackId;
+    return this.#subscriptions.add(eventId, domainUuid, isLegacy);
   }
 
   unsubscribe(match: { readonly callbackId: number } | { readonly legacyEventId: number }): boolean {
-    const before = this.#subscriptions.length;
-    this.#subscriptions = this.#subscriptions.filter((subscription) =>
-      'callbackId' in match
-        ? subscription.legacy || subscription.callbackId !== match.callbackId
-        : !subscription.legacy || subscription.eventId !== match.legacyEventId,
-    );
-    if (this.#subscriptions.length === 0) this.#stopListening?.();
-    return this.#subscriptions.length < before;
+    const isRemoved = this.#subscriptions.remove(match);
+    if (this.#subscriptions.isEmpty) this.#stopListening?.();
+    return isRemoved;
   }
 
   // --- what tests do to it ---
@@ -177,12 +166,17 @@ export class ClientConnection implements Session {
   }
 
   sendBytes(bytes: Uint8Array): void {
-    if (!this.#closed) this.#stream.write(bytes);
+    if (!this.#closed) this.#link.send(bytes);
+  }
+
+  setLinkFault(fault: LinkFault): void {
+    this.#link.setFault(fault);
   }
 
   // --- bytes in ---
 
   #receive(chunk: Buffer): void {
+    if (this.#link.isBlackHole) return;
     this.#keepalive?.heard();
     try {
       this.#decoder.push(chunk, (frame) => this.#unread.push(frame));
@@ -211,14 +205,14 @@ export class ClientConnection implements Session {
     if (frame.program === PROGRAM.keepalive) {
       if (frame.procedure !== KEEPALIVE.ping) return;
       this.#daemon.counters.keepalivePings++;
-      this.#send(encodeFrame({ ...headerOf(frame), procedure: KEEPALIVE.pong }, () => {}));
+      this.sendBytes(encodeFrame({ ...headerOf(frame), procedure: KEEPALIVE.pong }, () => {}));
       return;
     }
     if (frame.type !== MESSAGE_TYPE.call && frame.type !== MESSAGE_TYPE.callWithFds) return;
     const procedure = frame.program === PROGRAM.remote ? PROCEDURE_BY_NUMBER.get(frame.procedure) : undefined;
     const refusal = this.#refusal(frame, procedure);
     if (refusal !== undefined || procedure === undefined) {
-      this.#sendError(frame, refusal ?? unknownProcedure(frame.procedure));
+      this.#sendReply([encodeError(frame, refusal ?? unknownProcedure(frame.procedure))]);
       return;
     }
     this.#outstanding++;
@@ -256,26 +250,28 @@ export class ClientConnection implements Session {
       const reader = new XdrReader(frame.payload);
       args = procedure.args.decode(reader);
     } catch {
-      this.#finish(() => this.#sendError(frame, rpcError('Unable to decode message payload')));
+      this.#finish(() => this.#sendReply([encodeError(frame, rpcError('Unable to decode message payload'))]));
       return;
     }
-    const fault = this.#daemon.faults.strike(procedure.name, (vm) => concerns(args, vm));
-    if (fault?.delayMs === undefined) {
-      this.#answer(frame, procedure, args, fault);
-    } else {
-      this.#daemon.hypervisor.clock.schedule(fault.delayMs, () => this.#answer(frame, procedure, args, fault));
-    }
+    const strike = this.#daemon.faults.strikeCall(procedure.name, (vm) => concerns(args, vm));
+    this.#after(strike?.fault.delayMs, () => this.#answer(frame, procedure, args, strike));
   }
 
-  #answer(frame: Frame, procedure: NamedProcedure, args: unknown, fault: Fault | undefined): void {
-    const instead = this.#insteadOfReply(fault);
+  #after(delayMs: number | undefined, act: () => void): void {
+    if (delayMs === undefined) act();
+    else this.#daemon.hypervisor.clock.schedule(delayMs, act);
+  }
+
+  #answer(frame: Frame, procedure: NamedProcedure, args: unknown, strike: Strike | undefined): void {
+    const fault = strike?.fault;
+    const instead = this.#insteadOfMessage(fault);
     if (instead !== undefined) {
       this.#finish(instead);
       return;
     }
     const fail = (error: unknown): void => {
       this.#finish(() => {
-        if (fault?.drop !== true) this.#sendError(frame, asDaemonError(error));
+        if (fault?.drop !== true) this.#sendReply([encodeError(frame, asDaemonError(error))], strike);
       });
     };
     const reply = (result: unknown): void => {
@@ -287,7 +283,7 @@ export class ClientConnection implements Session {
         return;
       }
       this.#finish(() => {
-        if (fault?.drop !== true) this.#sendReply(...pieces);
+        if (fault?.drop !== true) this.#sendReply(pieces, strike);
         if (procedure.name === 'connectClose') this.#endAfterClose();
       });
     };
@@ -303,7 +299,7 @@ export class ClientConnection implements Session {
     }
   }
 
-  #insteadOfReply(fault: Fault | undefined): (() => void) | undefined {
+  #insteadOfMessage(fault: Fault | undefined): (() => void) | undefined {
     const garbage = fault?.garbage;
     if (garbage !== undefined) return () => this.sendBytes(garbage);
     return fault?.disconnect === true ? () => this.destroy() : undefined;
@@ -325,7 +321,7 @@ export class ClientConnection implements Session {
 
   /** libvirtd closes its side once the reply to the goodbye is out. */
   #endAfterClose(): void {
-    this.#subscriptions = [];
+    this.#subscriptions.clear();
     this.#stopListening?.();
     this.releaseReplies();
     this.#stream.end();
@@ -333,91 +329,40 @@ export class ClientConnection implements Session {
 
   // --- bytes out ---
 
-  #sendError(frame: Frame, error: DaemonError): void {
-    const header = { ...headerOf(frame), type: MESSAGE_TYPE.reply, status: MESSAGE_STATUS.error };
-    this.#sendReply(
-      encodeFrame(header, (writer) =>
-        remoteError.encode(writer, {
-          code: error.number,
-          domain: error.domain,
-          message: error.message,
-          level: error.level,
-          relatedDomain: undefined,
-          str1: error.message,
-          str2: undefined,
-          str3: undefined,
-          int1: -1,
-          int2: -1,
-          relatedNetwork: undefined,
-        }),
-      ),
-    );
-  }
-
-  #sendReply(...pieces: Buffer[]): void {
+  #sendReply(pieces: readonly Buffer[], strike?: Strike): void {
+    const tampering = strike?.fault.tamper;
+    const reply = tampering === undefined ? pieces : [tamper(Buffer.concat(pieces), tampering, strike!.number)];
     if (this.#daemon.reorder <= 1) {
-      for (const piece of pieces) this.#send(piece);
+      for (const piece of reply) this.sendBytes(piece);
       return;
     }
-    this.#held.push(Buffer.concat(pieces));
+    this.#held.push(Buffer.concat(reply));
     if (this.#held.length >= this.#daemon.reorder) this.releaseReplies();
     else setImmediate(() => this.releaseReplies());
   }
 
   /** Sends the replies that are held back, the last one first. */
   releaseReplies(): void {
-    for (const reply of this.#held.splice(0).reverse()) this.#send(reply);
-  }
-
-  #send(bytes: Buffer): void {
-    if (!this.#closed && this.#stream.writable) this.#stream.write(bytes);
+    for (const reply of this.#held.splice(0).reverse()) this.sendBytes(reply);
   }
 
   #sendEvent<N extends EventName>(name: N, payload: EventPayload<N>): void {
-    const kind = EVENT_KINDS[name];
-    for (const { eventId, domainUuid, callbackId, legacy } of this.#subscriptions) {
-      if (eventId !== kind.id) continue;
-      if (domainUuid !== undefined && domainUuid !== payload.domain.uuid) continue;
-      const procedure = legacy ? LEGACY_EVENT_PROCEDURE[name] : kind.procedure;
-      if (procedure === undefined) continue;
-      const header: FrameHeader = {
-        program: PROGRAM.remote,
-        version: PROGRAM_VERSION,
-        procedure,
-        type: MESSAGE_TYPE.message,
-        serial: EVENT_SERIAL,
-        status: MESSAGE_STATUS.ok,
-      };
-      this.#send(
-        encodeFrame(header, (writer: XdrWriter) => {
-          if (!legacy) writer.int32(callbackId);
-          kind.payload.encode(writer, payload as never);
-        }),
-      );
+    for (const message of this.#subscriptions.encode(name, payload)) {
+      const strike = this.#daemon.faults.strikeEvent(name, payload.domain.name);
+      if (strike === undefined) {
+        this.sendBytes(message);
+        continue;
+      }
+      const { fault, number } = strike;
+      const sent = fault.tamper === undefined ? message : tamper(message, fault.tamper, number);
+      const instead = fault.drop === true ? () => {} : this.#insteadOfMessage(fault);
+      this.#after(fault.delayMs, instead ?? (() => this.sendBytes(sent)));
     }
   }
 }
 
 function headerOf({ program, version, procedure, type, serial, status }: Frame): FrameHeader {
   return { program, version, procedure, type, serial, status };
-}
-
-/** A reply's bytes. Throws libvirt's own error when they are more than a message may hold. */
-function encodeResult(frame: Frame, procedure: NamedProcedure, result: unknown): readonly Buffer[] {
-  const header = { ...headerOf(frame), type: MESSAGE_TYPE.reply, status: MESSAGE_STATUS.ok };
-  if (!(result instanceof EncodedResult)) {
-    return [encodeFrame(header, (writer) => procedure.result.encode(writer, result))];
-  }
-  const payload = result.writer.result();
-  if (payload.length > MESSAGE_MAX_BYTES - HEADER_BYTES) throw rpcError('Unable to encode message payload');
-  return [encodedHeader(header, payload.length), payload];
-}
-
-/** The length word and header of a message whose payload is sent apart. */
-function encodedHeader(header: FrameHeader, payloadBytes: number): Buffer {
-  const bytes = Buffer.from(encodeFrame(header, () => {}));
-  bytes.writeUInt32BE(LENGTH_BYTES + HEADER_BYTES + payloadBytes, 0);
-  return bytes;
 }
 
 /** Whether a call is about a VM: by its `domain` or `name` argument, or as one of those that a bulk call covers. */

@@ -1,4 +1,4 @@
-import type { SimClock } from '../hypervisor/sim-clock.ts';
+import type { Clock } from '../../base/clock.ts';
 
 /** How often libvirtd pings a client that says nothing, and how many pings may go unanswered. */
 export interface KeepaliveOptions {
@@ -8,14 +8,14 @@ export interface KeepaliveOptions {
 
 /** The daemon's pings to one client. */
 export class Keepalive {
-  readonly #clock: SimClock;
+  readonly #clock: Clock;
   readonly #options: KeepaliveOptions;
   readonly #ping: () => void;
   readonly #giveUp: () => void;
   #unanswered = 0;
   #cancel: (() => void) | undefined;
 
-  constructor(clock: SimClock, options: KeepaliveOptions, ping: () => void, giveUp: () => void) {
+  constructor(clock: Clock, options: KeepaliveOptions, ping: () => void, giveUp: () => void) {
     this.#clock = clock;
     this.#options = options;
     this.#ping = ping;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
+import { FakeClock } from '../../../test/support/fake-clock.ts';
 import { LibvirtClient } from '../../libvirt/client.ts';
 import type { EventPayload } from '../../libvirt/wire/event-kinds.ts';
 import { encodeFrame, type Frame, FrameDecoder, PROGRAM } from '../../libvirt/wire/frame.ts';
@@ -10,37 +11,7 @@ import { type ArgsOf, PROCEDURES, STATS_BIT, STATS_FLAG } from '../../libvirt/wi
 import { PARAM_TYPE, paramsToMap } from '../../libvirt/wire/typed-params.ts';
 import { remoteError } from '../../libvirt/wire/types.ts';
 import { XdrReader } from '../../libvirt/wire/xdr.ts';
-import type { SimClock } from '../hypervisor/sim-clock.ts';
 import { createSimulator, type Simulator, type SimulatorOptions } from './simulator.ts';
-
-/** A clock that stands still until told. */
-class FakeClock implements SimClock {
-  #nowMs = 0;
-  #timers: Array<{ readonly atMs: number; readonly callback: () => void }> = [];
-
-  wallMs(): number {
-    return 1_800_000_000_000 + this.#nowMs;
-  }
-
-  monotonicMs(): number {
-    return this.#nowMs;
-  }
-
-  schedule(delayMs: number, callback: () => void): () => void {
-    const timer = { atMs: this.#nowMs + delayMs, callback };
-    this.#timers.push(timer);
-    return () => {
-      this.#timers = this.#timers.filter((other) => other !== timer);
-    };
-  }
-
-  advance(ms: number): void {
-    this.#nowMs += ms;
-    const due = this.#timers.filter((timer) => timer.atMs <= this.#nowMs);
-    this.#timers = this.#timers.filter((timer) => timer.atMs > this.#nowMs);
-    for (const timer of due) timer.callback();
-  }
-}
 
 async function withClient(
   options: SimulatorOptions,
@@ -126,7 +97,7 @@ test('counters of running VMs grow with time and never fall; those of paused one
     let before = await statsByName(client);
     const heldBefore = before.get('held')!.get('cpu.time');
     for (let step = 0; step < 100; step++) {
-      clock.advance(7_000);
+      await clock.advance(7_000);
       const after = await statsByName(client);
       for (const [field, value] of before.get('busy')!) {
         if (!/\.(bytes|reqs|times|time|pkts|user|system)$/.test(field)) continue;
@@ -147,7 +118,7 @@ test('exact statistics are served as they are, 64 bits and all, and no others', 
     { field: 'dirtyrate.megabytes_per_second', type: PARAM_TYPE.llong, value: -1, ratePerSecond: 0 },
   ];
   await withClient({ vms: [{ name: 'exact', stats, uptimeSeconds: 0 }] }, async (client, _, clock) => {
-    clock.advance(10_000);
+    await clock.advance(10_000);
     assert.deepEqual(
       (await statsByName(client)).get('exact'),
       new Map<string, unknown>([
@@ -223,7 +194,7 @@ test('a second bulk call without NOWAIT waits for the job for 30 seconds, then a
     const second = statsByName(client);
     await settle();
     assert.equal(simulator.counters.outstanding('a'), 2);
-    clock.advance(30_000);
+    await clock.advance(30_000);
     assert.ok(!(await second).get('a')!.has('balloon.available'));
     simulator.hypervisor.unhang('a');
     await first;
@@ -313,7 +284,7 @@ test('XML and info of a hung VM are answered at once; what needs its monitor is 
     await settle();
     assert.equal(simulator.counters.outstanding('a'), 2);
     const refused = assert.rejects(second, (error: unknown) => isRemoteError(error, REMOTE_ERROR.operationTimeout));
-    clock.advance(30_000);
+    await clock.advance(30_000);
     await refused;
     simulator.hypervisor.unhang('a');
     assert.ok((await blocked).stats.length > 5);
@@ -326,7 +297,7 @@ test('a migrating VM has a busy monitor, and a job whose numbers move until it h
     await client.subscribe('lifecycle', (event) => stopped.push(event));
     const { domain } = await client.call('domainLookupByName', { name: 'a' });
     simulator.hypervisor.migrate('a', { durationMs: 10_000, totalBytes: 1000 });
-    clock.advance(4_000);
+    await clock.advance(4_000);
     const partial = (await statsByName(client, { flags: STATS_FLAG.noWait })).get('a')!;
     assert.ok(!partial.has('block.0.rd.bytes') && partial.has('cpu.time'));
     const job = await client.call('domainGetJobInfo', { domain });
@@ -336,7 +307,7 @@ test('a migrating VM has a busy monitor, and a job whose numbers move until it h
     );
     const jobStats = paramsToMap((await client.call('domainGetJobStats', { domain, flags: 0 })).params);
     assert.deepEqual([jobStats.get('operation'), jobStats.get('memory_remaining')], [5, 600]);
-    clock.advance(6_000);
+    await clock.advance(6_000);
     await settle();
     assert.deepEqual(
       stopped.map(({ event, detail }) => [event, detail]),
@@ -396,7 +367,7 @@ test('a restarted VM has a new id, and counters from 0', async () => {
     const before = (await statsByName(client)).get('a')!;
     simulator.hypervisor.destroy('a');
     simulator.hypervisor.start('a');
-    clock.advance(1000);
+    await clock.advance(1000);
     const { domain } = await client.call('domainLookupByName', { name: 'a' });
     assert.equal(domain.id, 2);
     const after = (await statsByName(client)).get('a')!;
@@ -495,7 +466,7 @@ test('faults strike the calls they name, as often as they say', async () => {
     });
     await client.call('connectGetHostname', undefined);
     assert.equal(answered, false);
-    clock.advance(5_000);
+    await clock.advance(5_000);
     await slow;
 
     simulator.inject({ procedure: 'connectGetUri', drop: true, times: 1 });
@@ -586,7 +557,7 @@ test('a client that says goodbye is closed by the daemon', async () => {
 test('a client that does not answer pings is given up', async () => {
   await withClient({ keepalive: { intervalMs: 5_000, count: 2 } }, async (client, simulator, clock) => {
     for (let ping = 0; ping < 10; ping++) {
-      clock.advance(5_000);
+      await clock.advance(5_000);
       await settle();
     }
     assert.equal(client.isOpen, true);
@@ -594,7 +565,7 @@ test('a client that does not answer pings is given up', async () => {
     const deaf = simulator.connect();
     const other = await LibvirtClient.open(deaf, { description: 'the simulator', remoteName: 'test:///default' });
     deaf.pause();
-    for (let ping = 0; ping < 3; ping++) clock.advance(5_000);
+    for (let ping = 0; ping < 3; ping++) await clock.advance(5_000);
     assert.equal((await other.closed)!.code, 'ERR_LIBVIRT_CLOSED');
   });
 });

@@ -1,13 +1,14 @@
 import { type Duplex, duplexPair } from 'node:stream';
+import { type Clock, SYSTEM_CLOCK } from '../../base/clock.ts';
 import { CallCounters } from '../calls/call-counters.ts';
 import { lastProcedureOf } from '../calls/procedures.ts';
 import type { VmDescription } from '../description/vm-description.ts';
 import type { FleetOptions } from '../hypervisor/fleet.ts';
 import { type HostDescription, Hypervisor, type PoolDescription } from '../hypervisor/hypervisor.ts';
-import { MACHINE_CLOCK, type SimClock } from '../hypervisor/sim-clock.ts';
 import { ClientConnection, type DaemonParts } from './client-connection.ts';
 import { type Fault, FaultList } from './faults.ts';
 import type { KeepaliveOptions } from './keepalive.ts';
+import type { LinkFault } from './link.ts';
 import { type Listening, type ListenTarget, listen } from './listening.ts';
 import { WorkerPool } from './worker-pool.ts';
 
@@ -19,7 +20,7 @@ export interface SimulatorOptions {
   readonly pools?: readonly PoolDescription[];
   /** Decides every generated name, rate and size; 1 by default. */
   readonly seed?: number;
-  readonly clock?: SimClock;
+  readonly clock?: Clock;
   /** What the daemon asks for in authentication: 0 none, 1 SASL, 2 polkit. Nobody is let in who is asked. */
   readonly authTypes?: readonly number[];
   /** Connections beyond this many are closed at once; libvirtd's own default is 5000. */
@@ -29,7 +30,7 @@ export interface SimulatorOptions {
   readonly faults?: readonly Fault[];
   /** What happens by itself, from the moment the simulator is made. */
   readonly script?: readonly ScriptStep[];
-  /** Told when a step of the script could not be done, in one line. */
+  /** Called with one line when a step of the script could not be done. */
   readonly onScriptProblem?: (problem: string) => void;
 }
 
@@ -44,10 +45,10 @@ export interface ScriptStep {
 }
 
 // libvirtd.conf's defaults.
-const MAX_CLIENTS = 5000;
-const MAX_WORKERS = 20;
-const PRIO_WORKERS = 5;
-const MAX_CLIENT_REQUESTS = 5;
+const CLIENTS_MAX = 5000;
+const WORKERS_MAX = 20;
+const PRIO_WORKERS_MAX = 5;
+const CLIENT_REQUESTS_MAX = 5;
 
 const DEFAULT_HOST: HostDescription = {
   hostname: 'simulated-host',
@@ -72,10 +73,12 @@ export interface Simulator {
   connect(options?: { readonly readOnly?: boolean }): Duplex;
   /** Serves a unix socket or a TCP port. */
   listen(target: ListenTarget): Promise<Listening>;
-  /** Puts a fault in force; the answer takes it back. */
+  /** Puts a fault in force; the function returned takes it back. */
   inject(fault: Fault): () => void;
-  /** Takes back every fault. */
+  /** Takes back every fault, that of the link too. */
   clearFaults(): void;
+  /** How the bytes of all connections go from now on; `{}` is a link that works. */
+  setLink(fault: LinkFault): void;
   /** Holds replies back until `count` wait, then sends the last first (or all, when no more come); 1 ends that. */
   reorderReplies(count: number): void;
   /** Sends bytes that are no message to every client. */
@@ -91,7 +94,7 @@ const GARBAGE = Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n');
 /** Makes a simulated hypervisor. */
 export function createSimulator(options: SimulatorOptions = {}): Simulator {
   const host = { ...DEFAULT_HOST, ...options.host };
-  const hypervisor = new Hypervisor({ host, clock: options.clock ?? MACHINE_CLOCK, seed: options.seed ?? 1 });
+  const hypervisor = new Hypervisor({ host, clock: options.clock ?? SYSTEM_CLOCK, seed: options.seed ?? 1 });
   for (const pool of options.pools ?? []) hypervisor.addPool(pool);
   for (const vm of options.vms ?? []) hypervisor.add(vm);
   for (const fleet of options.fleets ?? []) hypervisor.addFleet(fleet);
@@ -105,7 +108,7 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
 class SimulatedDaemon implements Simulator {
   readonly hypervisor: Hypervisor;
   readonly counters = new CallCounters();
-  readonly workers = new WorkerPool(MAX_WORKERS, PRIO_WORKERS);
+  readonly workers = new WorkerPool(WORKERS_MAX, PRIO_WORKERS_MAX);
   readonly #faults: FaultList;
   readonly #parts: DaemonParts;
   readonly #connectionLimit: number;
@@ -116,16 +119,17 @@ class SimulatedDaemon implements Simulator {
   constructor(hypervisor: Hypervisor, faults: FaultList, options: SimulatorOptions) {
     this.hypervisor = hypervisor;
     this.#faults = faults;
-    this.#connectionLimit = options.connectionLimit ?? MAX_CLIENTS;
+    this.#connectionLimit = options.connectionLimit ?? CLIENTS_MAX;
     this.#parts = {
       hypervisor,
       workers: this.workers,
       counters: this.counters,
       faults,
       authTypes: options.authTypes ?? [],
-      maxRequestsPerClient: MAX_CLIENT_REQUESTS,
+      maxRequestsPerClient: CLIENT_REQUESTS_MAX,
       lastProcedure: lastProcedureOf(hypervisor.host.libvirtVersion),
       keepalive: options.keepalive,
+      linkFault: {},
       reorder: 1,
     };
   }
@@ -169,6 +173,12 @@ class SimulatedDaemon implements Simulator {
 
   clearFaults(): void {
     this.#faults.clear();
+    this.setLink({});
+  }
+
+  setLink(fault: LinkFault): void {
+    this.#parts.linkFault = fault;
+    for (const connection of this.#connections) connection.setLinkFault(fault);
   }
 
   reorderReplies(count: number): void {
@@ -191,7 +201,7 @@ class SimulatedDaemon implements Simulator {
     await Promise.all(closing);
   }
 
-  /** Plays a script; `close` ends it. A step that fails is told of, and the rest goes on. */
+  /** Plays a script; `close` ends it. A step that fails is reported, and the rest goes on. */
   play(script: readonly ScriptStep[], onProblem: (problem: string) => void): void {
     for (const step of script) this.#playAfter(step.atMs, step, onProblem);
   }

@@ -1,3 +1,4 @@
+import type { Clock } from '../../base/clock.ts';
 import { EVENT_KINDS, type EventName, type EventPayload, LIFECYCLE } from '../../libvirt/wire/event-kinds.ts';
 import type { DomainRef } from '../../libvirt/wire/types.ts';
 import { invalidArgument, jobTimeout, noDomain, operationInvalid } from '../description/daemon-error.ts';
@@ -13,7 +14,6 @@ import { diskAlias } from './domain-xml.ts';
 import { type FleetOptions, generateFleet } from './fleet.ts';
 import { completeHardware } from './hardware.ts';
 import { Migration } from './migration.ts';
-import type { SimClock } from './sim-clock.ts';
 import { isActiveState, VirtualMachine, type VmIdentity } from './virtual-machine.ts';
 
 /** The machine that the VMs run on. */
@@ -70,7 +70,7 @@ const MIGRATION_HOLDER = 'remoteDispatchDomainMigratePerform3Params';
 /** The VMs and pools of one simulated host, and what can happen to them. Every change tells the listeners, as libvirt's events do. */
 export class Hypervisor {
   readonly host: HostDescription;
-  readonly clock: SimClock;
+  readonly clock: Clock;
   readonly seed: number;
   readonly pools = new Map<string, StoragePool>();
   readonly #vms = new Map<string, VirtualMachine>();
@@ -78,8 +78,9 @@ export class Hypervisor {
   readonly #byId = new Map<number, VirtualMachine>();
   readonly #listeners = new Set<EventListener>();
   #nextId = 1;
+  #unknownVms = 0;
 
-  constructor(options: { readonly host: HostDescription; readonly clock: SimClock; readonly seed: number }) {
+  constructor(options: { readonly host: HostDescription; readonly clock: Clock; readonly seed: number }) {
     this.host = options.host;
     this.clock = options.clock;
     this.seed = options.seed;
@@ -172,7 +173,7 @@ export class Hypervisor {
 
   // --- events ---
 
-  /** Calls `listener` at every event; the answer ends that. */
+  /** Calls `listener` at every event; the function returned ends that. */
   listen(listener: EventListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -186,6 +187,12 @@ export class Hypervisor {
   emitFor<N extends EventName>(name: string, event: N, payload: Omit<EventPayload<N>, 'domain'>): void {
     if (!(event in EVENT_KINDS)) throw new RangeError(`'${event}' is not an event; one of ${Object.keys(EVENT_KINDS)}`);
     this.emit(event, { ...payload, domain: this.byName(name).ref } as unknown as EventPayload<N>);
+  }
+
+  /** An event that defines a VM which does not exist, another one each time: what only a broken or hostile daemon says. */
+  emitUnknown(): void {
+    const name = `unknown-${++this.#unknownVms}`;
+    this.#lifecycle({ name, uuid: uuidFrom(`${this.seed} ${name}`), id: -1 }, LIFECYCLE.defined, DETAIL.defined.added);
   }
 
   #lifecycle(domain: DomainRef, event: number, detail: number): void {

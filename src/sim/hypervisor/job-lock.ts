@@ -1,4 +1,4 @@
-import type { SimClock } from './sim-clock.ts';
+import type { Clock } from '../../base/clock.ts';
 
 interface Waiter {
   readonly resolve: (acquired: boolean) => void;
@@ -10,11 +10,11 @@ interface Waiter {
  * (libvirt's virDomainObjBeginJob).
  */
 export class JobLock {
-  readonly #clock: SimClock;
+  readonly #clock: Clock;
   readonly #waiters: Waiter[] = [];
   #holder: string | undefined;
 
-  constructor(clock: SimClock) {
+  constructor(clock: Clock) {
     this.#clock = clock;
   }
 

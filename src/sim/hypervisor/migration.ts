@@ -1,5 +1,5 @@
+import type { Clock } from '../../base/clock.ts';
 import { PARAM_TYPE, type TypedParams, typedParams } from '../../libvirt/wire/typed-params.ts';
-import type { SimClock } from './sim-clock.ts';
 
 /** virDomainJobType and virDomainJobOperation (include/libvirt/libvirt-domain.h). */
 export const JOB_TYPE = { none: 0, bounded: 1, unbounded: 2, completed: 3, failed: 4, cancelled: 5 } as const;
@@ -20,12 +20,12 @@ export interface MigrationProgress {
 
 /** A live migration to another host: a job whose numbers move. */
 export class Migration {
-  readonly #clock: SimClock;
+  readonly #clock: Clock;
   readonly #startedMs: number;
   readonly #durationMs: number;
   readonly #totalBytes: number;
 
-  constructor(clock: SimClock, options: { readonly durationMs: number; readonly totalBytes: number }) {
+  constructor(clock: Clock, options: { readonly durationMs: number; readonly totalBytes: number }) {
     this.#clock = clock;
     this.#startedMs = clock.monotonicMs();
     this.#durationMs = options.durationMs;

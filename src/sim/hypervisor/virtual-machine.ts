@@ -1,6 +1,7 @@
+import type { Clock } from '../../base/clock.ts';
 import type { ParamValue } from '../../libvirt/wire/typed-params.ts';
 import type { DomainRef } from '../../libvirt/wire/types.ts';
-import { XdrWriter } from '../../libvirt/wire/xdr.ts';
+import { LooseWriter } from '../description/loose-writer.ts';
 import { between, seededRandom, seedOf } from '../description/random.ts';
 import {
   type ExactStat,
@@ -15,7 +16,6 @@ import { type Instant, StatsTemplate, valueAt } from '../stats/stats-template.ts
 import { completeHardware } from './hardware.ts';
 import { JobLock } from './job-lock.ts';
 import type { Migration } from './migration.ts';
-import type { SimClock } from './sim-clock.ts';
 
 const ACTIVE_STATES: ReadonlySet<VmStateName> = new Set(['running', 'blocked', 'paused', 'shutdown', 'pmsuspended']);
 
@@ -24,7 +24,7 @@ export function isActiveState(state: VmStateName): boolean {
 }
 
 const INACTIVE_ID = -1;
-const DEFAULT_MAX_UPTIME_SECONDS = 60 * 86_400;
+const UPTIME_SECONDS_MAX = 60 * 86_400;
 
 /** What a fleet knows of a VM before anything is asked of it. */
 export interface VmIdentity {
@@ -47,7 +47,7 @@ export class VirtualMachine {
   reason: number;
   migration: Migration | undefined;
 
-  readonly #clock: SimClock;
+  readonly #clock: Clock;
   readonly #describe: () => VmDescription;
   readonly #overrides = new Map<string, Omit<ExactStat, 'field'> | undefined>();
   #description: VmDescription | undefined;
@@ -73,7 +73,7 @@ export class VirtualMachine {
     readonly describe: () => VmDescription;
     readonly id: number;
     readonly seed: number;
-    readonly clock: SimClock;
+    readonly clock: Clock;
     readonly reason?: number | undefined;
     readonly persistent?: boolean | undefined;
     readonly autostart?: boolean | undefined;
@@ -91,7 +91,7 @@ export class VirtualMachine {
     this.autostart = options.autostart ?? false;
     this.#ref = { name: this.name, uuid: this.uuid, id: this.active ? options.id : INACTIVE_ID };
     this.job = new JobLock(options.clock);
-    this.#ranSeconds = options.uptimeSeconds ?? between(seededRandom(this.seed), 600, DEFAULT_MAX_UPTIME_SECONDS);
+    this.#ranSeconds = options.uptimeSeconds ?? between(seededRandom(this.seed), 600, UPTIME_SECONDS_MAX);
     if (this.#state === 'running') this.#runningSinceMs = options.clock.monotonicMs();
   }
 
@@ -266,7 +266,7 @@ export class VirtualMachine {
   /** The VM's name, UUID and id as the wire has them. */
   encodedRef(): Buffer {
     if (this.#encodedRef === undefined) {
-      const writer = new XdrWriter(64 + this.name.length * 3);
+      const writer = new LooseWriter(64 + this.name.length * 3);
       writer.string(this.name);
       writer.opaque(Buffer.from(this.uuid.replaceAll('-', ''), 'hex'));
       writer.int32(this.#ref.id);

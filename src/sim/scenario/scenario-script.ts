@@ -3,7 +3,9 @@ import { typedParams } from '../../libvirt/wire/typed-params.ts';
 import { XdrWriter } from '../../libvirt/wire/xdr.ts';
 import { SIM_PROCEDURES, type SimProcedureName } from '../calls/procedures.ts';
 import type { Fault } from '../daemon/faults.ts';
+import type { LinkFault } from '../daemon/link.ts';
 import type { ScriptStep, Simulator } from '../daemon/simulator.ts';
+import type { Tampering } from '../daemon/tampering.ts';
 import { type ScenarioField, withoutAbsent } from './scenario-field.ts';
 import { type ReadText, readDisk, readInterface, readOverrides, readTyped, readVm } from './scenario-vm.ts';
 
@@ -108,6 +110,16 @@ const ACTIONS: Readonly<Record<string, ActionReader>> = {
     checkPayload(step.payload, event, payload);
     return ({ hypervisor }) => hypervisor.emitFor(vm, event, payload as never);
   },
+  emitUnknown(field) {
+    const count = field.object([...STEP_KEYS, 'count']).count.whole(1, 100_000);
+    return ({ hypervisor }) => {
+      for (let index = 0; index < count; index++) hypervisor.emitUnknown();
+    };
+  },
+  link(field) {
+    const link = readLink(field.object([...STEP_KEYS, 'link']).link);
+    return (simulator) => simulator.setLink(link);
+  },
   fault(field) {
     const fault = readFault(field.object([...STEP_KEYS, 'fault']).fault);
     return (simulator) => void simulator.inject(fault);
@@ -168,12 +180,14 @@ function checkPayload(field: ScenarioField, event: EventName, payload: object): 
 
 /** One entry of `faults`, or the fault of a step. */
 export function readFault(field: ScenarioField): Fault {
-  const fault = field.object(['procedure', 'vm', 'times', 'delay', 'error', 'drop', 'garbage', 'disconnect']);
-  if (![fault.delay, fault.error, fault.drop, fault.garbage, fault.disconnect].some((effect) => effect.isThere)) {
-    field.fail('does nothing; add "delay", "error", "drop", "garbage" or "disconnect"');
+  const effects = ['delay', 'error', 'drop', 'garbage', 'disconnect', 'tamper'] as const;
+  const fault = field.object(['procedure', 'event', 'vm', 'times', ...effects]);
+  if (!effects.some((effect) => fault[effect].isThere)) {
+    field.fail('does nothing; add "delay", "error", "drop", "garbage", "disconnect" or "tamper"');
   }
   return withoutAbsent<Fault>({
     procedure: fault.procedure.maybe((value) => value.oneOf(PROCEDURE_NAMES)),
+    event: fault.event.maybe((value) => value.oneOf(EVENT_NAMES)),
     vm: fault.vm.maybe((value) => value.name()),
     times: fault.times.maybe((value) => value.whole(1)),
     delayMs: fault.delay.maybe((value) => value.duration()),
@@ -189,5 +203,46 @@ export function readFault(field: ScenarioField): Fault {
     drop: fault.drop.maybe((value) => value.boolean()),
     garbage: fault.garbage.maybe((value) => Buffer.from(value.string())),
     disconnect: fault.disconnect.maybe((value) => value.boolean()),
+    tamper: fault.tamper.maybe(readTampering),
+  });
+}
+
+const WORD_MAX = 2 ** 32 - 1;
+
+function readTampering(field: ScenarioField): Tampering {
+  const tampering = field.object([
+    'header',
+    'claimedItems',
+    'payloadBytes',
+    'flips',
+    'lengthWord',
+    'sentBytes',
+    'copies',
+  ]);
+  return withoutAbsent<Tampering>({
+    header: tampering.header.maybe((value) => {
+      const words = ['program', 'version', 'procedure', 'type', 'serial', 'status'] as const;
+      const header = value.object(words);
+      const read = words.map((word) => [word, header[word].maybe((part) => part.whole(0, WORD_MAX))] as const);
+      return withoutAbsent<NonNullable<Tampering['header']>>(Object.fromEntries(read));
+    }),
+    claimedItems: tampering.claimedItems.maybe((value) => value.whole(0, WORD_MAX)),
+    payloadBytes: tampering.payloadBytes.maybe((value) => value.whole(0, WORD_MAX)),
+    flips: tampering.flips.maybe((value) => {
+      const flips = value.object(['seed', 'count']);
+      return { seed: flips.seed.maybe((part) => part.whole(0, WORD_MAX)) ?? 1, count: flips.count.whole(1, 10_000) };
+    }),
+    lengthWord: tampering.lengthWord.maybe((value) => value.whole(0, WORD_MAX)),
+    sentBytes: tampering.sentBytes.maybe((value) => value.whole(0, WORD_MAX)),
+    copies: tampering.copies.maybe((value) => value.whole(1, 1000)),
+  });
+}
+
+function readLink(field: ScenarioField): LinkFault {
+  const link = field.object(['blackHole', 'closeAfterBytes', 'dripEvery']);
+  return withoutAbsent<LinkFault>({
+    isBlackHole: link.blackHole.maybe((value) => value.boolean()),
+    closeAfterBytes: link.closeAfterBytes.maybe((value) => value.whole(0)),
+    dripEveryMs: link.dripEvery.maybe((value) => value.duration()),
   });
 }

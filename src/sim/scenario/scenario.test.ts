@@ -171,6 +171,26 @@ test('every event can be put into a script, with the members that the documentat
   }
 });
 
+test('faults of messages and of the link are read as the daemon takes them', () => {
+  const tamper = {
+    ...{ header: { serial: 7 }, claimedItems: 9, payloadBytes: 12, lengthWord: 1, sentBytes: 2, copies: 3 },
+    flips: { count: 4 },
+  };
+  const scenario = parse({
+    faults: [{ event: 'lifecycle', tamper }],
+    script: [
+      { at: '1s', action: 'link', link: { blackHole: true, closeAfterBytes: 10, dripEvery: '5ms' } },
+      { at: '1s', action: 'emitUnknown', count: 3 },
+    ],
+  });
+  assert.deepEqual(scenario.faults, [{ event: 'lifecycle', tamper: { ...tamper, flips: { seed: 1, count: 4 } } }]);
+  const simulator = createSimulator();
+  const heard = new Set<string>();
+  simulator.hypervisor.listen((_, { domain }) => heard.add(domain.uuid));
+  for (const step of scenario.script!) step.act(simulator);
+  assert.equal(heard.size, 3);
+});
+
 test('what is wrong is told in one line: the place, the rule and the mend', () => {
   const cases: ReadonlyArray<readonly [scenario: unknown, message: RegExp]> = [
     [[], /^host\.json: must hold an object; write \{ "vms": \[ … \] \}$/],

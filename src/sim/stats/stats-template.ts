@@ -1,5 +1,6 @@
 import { PARAM_TYPE } from '../../libvirt/wire/typed-params.ts';
-import { type Int64, XdrWriter } from '../../libvirt/wire/xdr.ts';
+import type { Int64, XdrWriter } from '../../libvirt/wire/xdr.ts';
+import { LooseWriter } from '../description/loose-writer.ts';
 import type { Motion, Stat } from './statistics.ts';
 
 /** Above this a sum could leave the range in which doubles are exact. */
@@ -45,7 +46,7 @@ export class StatsTemplate {
   readonly #bigBases = new Map<number, bigint>();
 
   constructor(stats: readonly Stat[]) {
-    const writer = new XdrWriter(4096);
+    const writer = new LooseWriter(4096);
     const segments: Segment[] = [];
     const offsets: number[] = [];
     const moving: Stat[] = [];
@@ -172,17 +173,17 @@ function isWide(stat: Stat): boolean {
 
 /** Encoded name and type of each statistic; thousands of VMs share a few hundred. */
 const keys = new Map<string, Buffer>();
-const MAX_KEYS = 100_000;
+const KEYS_MAX = 100_000;
 
 function keyOf(stat: Stat): Buffer {
   const id = `${stat.type} ${stat.field}`;
   let key = keys.get(id);
   if (key === undefined) {
-    const writer = new XdrWriter(64);
+    const writer = new LooseWriter(64);
     writer.string(stat.field);
     writer.uint32(stat.type);
     key = Buffer.from(writer.result());
-    if (keys.size >= MAX_KEYS) keys.clear();
+    if (keys.size >= KEYS_MAX) keys.clear();
     keys.set(id, key);
   }
   return key;

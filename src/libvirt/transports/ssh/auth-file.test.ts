@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { canNeverWork } from '../../can-never-work.ts';
 import { TransportError } from '../transport-error.ts';
 import { findCredentials, lookUpCredentials } from './auth-file.ts';
 
@@ -48,7 +49,9 @@ describe('findCredentials', () => {
       await assert.rejects(
         findCredentials('ssh', 'kvm1', '/nowhere', { ...user, env: {} }),
         (error: unknown) =>
-          error instanceof TransportError && error.permanent && error.message.includes('/nowhere does not exist'),
+          error instanceof TransportError &&
+          canNeverWork(error) &&
+          error.message.includes('/nowhere cannot be read: it does not exist'),
       );
     } finally {
       await rm(directory, { recursive: true });

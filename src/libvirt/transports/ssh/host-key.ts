@@ -2,8 +2,9 @@
 import { appendFile, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ServerHostKeyAlgorithm } from 'ssh2';
+import { describeError } from '../../../base/errno.ts';
 import type { LibvirtUri } from '../../uri.ts';
-import { describeFileError, expandHome, type LocalUser, readOptionalFile, readRequiredFile } from '../local-files.ts';
+import { expandHome, type LocalUser, readOptionalFile, readRequiredFile } from '../local-files.ts';
 import type { TcpTarget } from '../tcp.ts';
 import { TransportError } from '../transport-error.ts';
 import {
@@ -120,7 +121,7 @@ async function addKnownHost(file: string, name: string, key: Buffer): Promise<Tr
     return undefined;
   } catch (error) {
     if (error instanceof TransportError) return error;
-    const message = `known_hosts_verify=auto: the new host key cannot be added to ${file}, which ${describeFileError(error)}; give a writable known_hosts=`;
+    const message = `known_hosts_verify=auto: the new host key cannot be added to ${file}: ${describeError(error)}; give a writable known_hosts=`;
     return new TransportError('ERR_TRANSPORT_CONFIG', message, error);
   }
 }

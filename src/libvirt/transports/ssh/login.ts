@@ -5,10 +5,11 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { AnyAuthMethod, AuthenticationType, ParsedKey } from 'ssh2';
 import ssh2 from 'ssh2';
+import { describeError, errorCode } from '../../../base/errno.ts';
 import type { LibvirtUri } from '../../uri.ts';
-import { describeFileError, expandHome, type LocalUser, readRequiredFile } from '../local-files.ts';
+import { expandHome, type LocalUser, readRequiredFile } from '../local-files.ts';
 import type { TcpTarget } from '../tcp.ts';
-import { errorCode, TransportError } from '../transport-error.ts';
+import { TransportError } from '../transport-error.ts';
 import { type Credentials, findCredentials } from './auth-file.ts';
 
 export interface LoginStep {
@@ -108,7 +109,7 @@ async function collectKeys(
       content = await readFile(path);
     } catch (error) {
       // Nobody asked for this one: unless it is simply absent, it is only mentioned.
-      if (errorCode(error) !== 'ENOENT') notes.push(`key ${path} ${describeFileError(error)}`);
+      if (errorCode(error) !== 'ENOENT') notes.push(`key ${path} cannot be read: ${describeError(error)}`);
       continue;
     }
     found = true;

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import type { AuthContext, Connection, ServerChannel } from 'ssh2';
 import ssh2 from 'ssh2';
+import { canNeverWork } from '../../can-never-work.ts';
 import { parseLibvirtUri } from '../../uri.ts';
 import { type Dialled, dial } from '../dial.ts';
 import { TransportError } from '../transport-error.ts';
@@ -135,7 +136,7 @@ describe('dialling by ssh', () => {
       const file = await knownHosts('changed', `# mine\n[127.0.0.1]:${port} ${otherKey.public}\n`);
       const error = await refusal(dialPort(port, `known_hosts=${file}&known_hosts_verify=auto`));
       assert.equal(error.code, 'ERR_TRANSPORT_HOST_KEY');
-      assert.equal(error.permanent, true);
+      assert.equal(canNeverWork(error), true);
       assert.match(error.message, new RegExp(`changed: it shows ssh-ed25519 SHA256:\\S+, but ${file}:2 has SHA256:`));
       assert.match(error.message, new RegExp(`ssh-keygen -R '\\[127\\.0\\.0\\.1\\]:${port}' -f ${file}`));
     });
@@ -191,7 +192,7 @@ describe('dialling by ssh', () => {
         dialPort(port, `no_verify=1&keyfile=${home}/key&authfile=${home}/auth.conf`, { user: '' }),
       );
       assert.equal(error.code, 'ERR_TRANSPORT_AUTH');
-      assert.equal(error.permanent, false);
+      assert.equal(canNeverWork(error), true);
       assert.deepEqual(seen, ['none', 'publickey', 'password', 'keyboard-interactive']);
       assert.match(
         error.message,
@@ -238,16 +239,16 @@ describe('dialling by ssh', () => {
 
     it('refuses keys that cannot be used, naming the file', async () => {
       for (const [file, message] of [
-        ['nowhere', /nowhere does not exist; check keyfile=/],
+        ['nowhere', /nowhere cannot be read: it does not exist; check keyfile=/],
         ['locked', /locked is protected by a passphrase; load it into an ssh-agent/],
         ['key.pub', /key\.pub is the public half/],
         ['broken', /broken is not a usable private key/],
         ['empty', /empty is not a usable private key/],
-        ['.ssh', /\.ssh is a directory/],
+        ['.ssh', /\.ssh cannot be read: it is a directory/],
       ] as const) {
         const error = await refusal(dialPort(1, `no_verify=1&keyfile=${home}/${file}`));
         assert.equal(error.code, 'ERR_TRANSPORT_CONFIG');
-        assert.equal(error.permanent, true);
+        assert.equal(canNeverWork(error), true);
         assert.match(error.message, message);
       }
     });
@@ -272,7 +273,7 @@ describe('dialling by ssh', () => {
       assert.deepEqual(methods, ['none', 'publickey']);
       assert.match(
         error.message,
-        /tried key \S+id_ecdsa; .*id_ed25519 is protected by a passphrase; key \S+id_rsa is a directory/,
+        /tried key \S+id_ecdsa; .*id_ed25519 is protected by a passphrase; key \S+id_rsa cannot be read: it is a directory/,
       );
     });
 

@@ -2,10 +2,12 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { AuthenticationType, Client, ClientChannel, NextAuthHandler } from 'ssh2';
 import ssh2 from 'ssh2';
+import { errorCode } from '../../../base/errno.ts';
+import { oneLine } from '../../../base/text.ts';
 import type { LibvirtUri } from '../../uri.ts';
 import type { DialContext, Dialled } from '../dialled.ts';
 import { connectTcp, describeLoss, type TcpTarget, tcpTarget } from '../tcp.ts';
-import { abortedError, errorCode, oneLine, TransportError } from '../transport-error.ts';
+import { abortedError, TransportError } from '../transport-error.ts';
 import { type HostTrust, loadHostTrust } from './host-key.ts';
 import { type LoginPlan, type LoginStep, planLogin } from './login.ts';
 import { planRemoteWays, type RemoteWays } from './remote.ts';
@@ -15,7 +17,7 @@ const DEFAULT_PORT = 22;
 
 /** Three unanswered keepalives, 45 s, and the connection is given up. */
 const KEEPALIVE_INTERVAL_MS = 15_000;
-const KEEPALIVE_MAX_UNANSWERED = 3;
+const KEEPALIVE_UNANSWERED_MAX = 3;
 
 /** Logs in to a host by SSH and connects to the libvirt socket there. ~/.ssh/config is not read: the URI says everything. */
 export async function dialSsh(uri: LibvirtUri, context: DialContext): Promise<Dialled> {
@@ -92,7 +94,7 @@ class SshSession {
         },
         authHandler: (methodsLeft, _partialSuccess, next) => this.#tryNext(methodsLeft, next),
         keepaliveInterval: KEEPALIVE_INTERVAL_MS,
-        keepaliveCountMax: KEEPALIVE_MAX_UNANSWERED,
+        keepaliveCountMax: KEEPALIVE_UNANSWERED_MAX,
         // The caller's signal is the only clock.
         readyTimeout: 0,
       });

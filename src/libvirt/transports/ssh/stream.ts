@@ -1,9 +1,10 @@
 import { Duplex } from 'node:stream';
 import type { ClientChannel } from 'ssh2';
-import { oneLine, TransportError } from '../transport-error.ts';
+import { oneLine } from '../../../base/text.ts';
+import { TransportError } from '../transport-error.ts';
 
 /** As much of the far side's complaints as is kept for a message. */
-const STDERR_MAX_CHARS = 1000;
+const STDERR_CHARS_MAX = 1000;
 
 /**
  * An SSH channel as a well-behaved stream: the channel's own `destroy` takes no error, and its 'close' waits for a server
@@ -53,7 +54,7 @@ export class SshStream extends Duplex {
   #watchCommand(): void {
     const { stderr } = this.#channel;
     stderr.on('data', (chunk: Buffer) => {
-      if (this.#stderr.length < STDERR_MAX_CHARS) this.#stderr += chunk.toString('utf8');
+      if (this.#stderr.length < STDERR_CHARS_MAX) this.#stderr += chunk.toString('utf8');
     });
     this.#channel.on('close', (code: number | null, signal?: string) => {
       if (stderr.readableEnded) this.#endCommand(code, signal);
@@ -66,7 +67,7 @@ export class SshStream extends Duplex {
       this.push(null);
       return;
     }
-    const words = oneLine(this.#stderr.slice(0, STDERR_MAX_CHARS));
+    const words = oneLine(this.#stderr.slice(0, STDERR_CHARS_MAX));
     const status = signal ? `signal ${signal}` : `exit status ${code ?? 'unknown'}`;
     const message = `${this.#commandLabel}: libvirt's socket was not reached there (${status}): ${words || 'no word from the far side'}; check libvirt there, or name its socket with socket=`;
     this.destroy(new TransportError('ERR_TRANSPORT_REMOTE', message));
