@@ -1,4 +1,7 @@
-import type { Int64 } from '../base/int64.ts';
+/**
+ * The value of a sample: any number, fractions included; a whole number beyond 2^53 is a bigint, so that it is exact. Every Int64 is one.
+ */
+export type SampleValue = number | bigint;
 
 /** The metric types of Prometheus's exposition formats that virtlens emits. */
 export type MetricType = 'counter' | 'gauge' | 'histogram' | 'info' | 'unknown';
@@ -44,7 +47,7 @@ export interface MetricFamily {
   /** The label set of each sample; no two are equal. */
   readonly labels: readonly LabelSet[];
   /** The value of each sample, parallel to `labels`. With a shift other than 0 each is a whole number. */
-  readonly values: readonly Int64[];
+  readonly values: readonly SampleValue[];
   /** Histograms only, parallel to `labels`: `_bucket`, `_sum`, `_count`. */
   readonly suffixes?: readonly string[];
 }

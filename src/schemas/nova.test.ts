@@ -60,7 +60,7 @@ function families(...domains: readonly DomainSnapshot[]): readonly MetricFamily[
     host: undefined,
     domains,
     pools: undefined,
-    collection: { durationMs: 0, tasks: [], quarantined: 0, blockedCalls: 0, unknownFields: new Map() },
+    collection: { durationMs: 0, tasks: [], quarantined: 0, blockedCalls: 0, unknownFields: new Map(), mistypedFields: new Map() },
   };
   return novaSchema().tables.flatMap((table) => table.select(() => true)(snapshot));
 }

@@ -43,6 +43,7 @@ test('the agent says how it is and how the collection went', () => {
       quarantined: 2,
       blockedCalls: 1,
       unknownFields: new Map([['vcpu.N.new', 4]]),
+      mistypedFields: new Map([['net.N.rx.bytes', 2]]),
     },
   });
   const bucket = (le: string, value: number) =>
@@ -59,6 +60,7 @@ test('the agent says how it is and how the collection went', () => {
     'virtlens_collector_success{collector="block"} 1',
     'virtlens_collector_success{collector="jobs"} 0',
     'virtlens_unknown_statistics{field="vcpu.N.new"} 4',
+    'virtlens_mistyped_statistics{field="net.N.rx.bytes"} 2',
     'virtlens_libvirt_rpc_calls_total{procedure="ConnectGetAllDomainStats",outcome="ok"} 3',
     'virtlens_libvirt_rpc_calls_total{procedure="ConnectGetAllDomainStats",outcome="timeout"} 1',
     'process_cpu_seconds_total 1234567e-6',

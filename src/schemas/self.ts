@@ -118,6 +118,20 @@ const TABLES = [
     ],
   }),
   listTable({
+    labels: ['field'],
+    items: ({ collection }: Own) => [...collection.mistypedFields],
+    values: ([field]) => [field],
+    rows: [
+      {
+        name: 'virtlens_mistyped_statistics',
+        type: 'gauge',
+        help: 'Number of values of a statistic that were left out because they had a type that the statistic cannot have.',
+        source: 'virtlens',
+        value: ([, count]) => count,
+      },
+    ],
+  }),
+  listTable({
     labels: ['procedure', 'outcome'],
     items: ({ report }: Own) =>
       report.rpc.procedures.flatMap(({ procedure, outcomes }) =>

@@ -11,7 +11,7 @@ export function snapshotOf(domains: readonly DomainSnapshot[], rest: Partial<Sna
     host: undefined,
     domains,
     pools: undefined,
-    collection: { durationMs: 0, tasks: [], quarantined: 0, blockedCalls: 0, unknownFields: new Map() },
+    collection: { durationMs: 0, tasks: [], quarantined: 0, blockedCalls: 0, unknownFields: new Map(), mistypedFields: new Map() },
     ...rest,
   };
 }
