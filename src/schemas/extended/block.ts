@@ -1,11 +1,12 @@
-import type { DiskConfig } from '../../model/snapshot.ts';
+import type { DiskConfig, DomainConfig } from '../../model/snapshot.ts';
 import { blockLabels, listedDisks } from '../parts/devices.ts';
+import { domainTable, itemLabels, itemTable, type Row, type Table } from '../parts/libvirt-tables.ts';
 import { BY_NAME } from '../parts/vm-labels.ts';
-import { domainTable, itemLabels, itemTable, perConfig, type Row, type Table } from '../table/table.ts';
+import { keptPer } from '../table/owners.ts';
 
 const BLOCKS = domainTable({
   labels: BY_NAME,
-  group: 'block',
+  needs: 'block',
   item: (domain) => domain.stats,
   rows: [
     {
@@ -20,7 +21,7 @@ const BLOCKS = domainTable({
 
 const BLOCK = itemTable({
   labels: blockLabels(['domain', 'target_device'], ({ name }, target) => [name, target]),
-  group: 'block',
+  needs: 'block',
   items: (domain) => domain.stats.blocks,
   rows: [
     {
@@ -135,7 +136,7 @@ const BLOCK_INFO = itemTable({
       disk.serial ?? '',
     ],
   }),
-  group: 'block',
+  needs: 'block',
   items: ({ config }) => config && listedDisks(config),
   rows: [
     {
@@ -149,7 +150,7 @@ const BLOCK_INFO = itemTable({
   ],
 });
 
-const limitedDisks = perConfig((config) => listedDisks(config).filter(({ ioTune }) => ioTune.size > 0));
+const limitedDisks = keptPer((config: DomainConfig) => listedDisks(config).filter(({ ioTune }) => ioTune.size > 0));
 
 const LIMITS = itemTable({
   labels: itemLabels<DiskConfig, DiskConfig>({
@@ -158,7 +159,7 @@ const LIMITS = itemTable({
     hasKey: (key, disk) => key === disk,
     values: ({ name }, { target }) => [name, target],
   }),
-  group: 'block',
+  needs: 'block',
   items: ({ config }) => config && limitedDisks(config),
   rows: (
     [

@@ -1,12 +1,12 @@
 import type { Int64 } from '../../base/int64.ts';
 import type { CacheBank, CacheMonitor, DomainSnapshot, VcpuStats } from '../../model/snapshot.ts';
 import { measuredCpu } from '../parts/domain-info.ts';
+import { domainTable, itemTable, type Table } from '../parts/libvirt-tables.ts';
 import { BY_NAME, statisticLabels, vcpuLabels } from '../parts/vm-labels.ts';
-import { domainTable, itemTable, type Table } from '../table/table.ts';
 
 const CPU = domainTable({
   labels: BY_NAME,
-  group: 'cpu_total',
+  needs: 'cpu_total',
   item: measuredCpu,
   rows: [
     {
@@ -58,7 +58,7 @@ const CACHE_MONITORS: readonly Table[] = [
       name ?? '',
       vcpus ?? '',
     ]),
-    group: 'cpu_total',
+    needs: 'cpu_total',
     items: (domain) => domain.stats.cpu?.cacheMonitors,
     rows: [
       {
@@ -72,7 +72,7 @@ const CACHE_MONITORS: readonly Table[] = [
   }),
   itemTable({
     labels: statisticLabels<CacheMonitor>(['monitor'], ({ index }) => [String(index)]),
-    group: 'cpu_total',
+    needs: 'cpu_total',
     items: (domain) => domain.stats.cpu?.cacheMonitors,
     rows: [
       {
@@ -90,7 +90,7 @@ const CACHE_MONITORS: readonly Table[] = [
       String(bank.index),
       bank.id === undefined ? '' : String(bank.id),
     ]),
-    group: 'cpu_total',
+    needs: 'cpu_total',
     items: monitoredBanks,
     rows: [
       {
@@ -117,7 +117,7 @@ function monitoredBanks({ stats }: DomainSnapshot): readonly MonitoredBank[] | u
 
 const VCPUS = domainTable({
   labels: BY_NAME,
-  group: 'vcpu',
+  needs: 'vcpu',
   item: (domain) => domain.stats.vcpu,
   rows: [
     {
@@ -135,7 +135,7 @@ const VCPU_LABELS = vcpuLabels(['domain', 'vcpu'], ({ name }, vcpu) => [name, vc
 
 const VCPU = itemTable({
   labels: VCPU_LABELS,
-  group: 'vcpu',
+  needs: 'vcpu',
   items: (domain) => domain.stats.vcpu?.vcpus,
   rows: [
     {
@@ -178,7 +178,7 @@ const VCPU = itemTable({
 export const VCPU_MAPPING: readonly Table[] = [
   itemTable({
     labels: VCPU_LABELS,
-    group: 'vcpu',
+    needs: ['vcpu', 'vcpu_mapping'],
     items: (domain) => domain.stats.vcpu?.vcpus,
     rows: [
       {
@@ -196,7 +196,7 @@ export const VCPU_MAPPING: readonly Table[] = [
       String(index),
       affinity?.join(',') ?? '',
     ]),
-    group: 'vcpu',
+    needs: ['vcpu', 'vcpu_mapping'],
     items: (domain) => domain.stats.vcpu?.vcpus,
     rows: [
       {
@@ -214,7 +214,7 @@ export const VCPU_MAPPING: readonly Table[] = [
 /** The hypervisor's counters of every vCPU, one family. */
 export const VCPU_COUNTERS: Table = itemTable({
   labels: statisticLabels<VcpuCounter>(['vcpu', 'stat'], ({ vcpu, stat }) => [String(vcpu), stat]),
-  group: 'vcpu',
+  needs: ['vcpu', 'vcpu_hypervisor'],
   items: vcpuCounters,
   rows: [
     {
@@ -243,7 +243,7 @@ function vcpuCounters({ stats }: DomainSnapshot): readonly VcpuCounter[] | undef
 const IO_THREADS: readonly Table[] = [
   domainTable({
     labels: BY_NAME,
-    group: 'iothread',
+    needs: 'iothread',
     item: (domain) => domain.stats.iothread,
     rows: [
       {
@@ -257,7 +257,7 @@ const IO_THREADS: readonly Table[] = [
   }),
   itemTable({
     labels: statisticLabels<{ readonly id: number }>(['iothread'], ({ id }) => [String(id)]),
-    group: 'iothread',
+    needs: 'iothread',
     items: (domain) => domain.stats.iothread?.threads,
     rows: [
       {

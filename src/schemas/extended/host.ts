@@ -1,5 +1,5 @@
 import type { StoragePool } from '../../model/snapshot.ts';
-import { hostTable, type Table } from '../table/table.ts';
+import { hostTable, type Table } from '../parts/libvirt-tables.ts';
 
 /** The host's own families of `extended`. */
 export const HOST_TABLES: readonly Table[] = [
@@ -39,6 +39,7 @@ export const HOST_TABLES: readonly Table[] = [
   }),
   hostTable({
     labels: ['storage_pool'],
+    needs: 'pools',
     items: ({ pools }) => pools ?? [],
     values: ({ name }) => [name],
     rows: [

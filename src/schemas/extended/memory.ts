@@ -6,14 +6,14 @@ import type {
   MemoryBandwidthNode,
 } from '../../model/snapshot.ts';
 import { bytesOfKiB } from '../parts/bytes.ts';
+import { domainTable, itemTable, type Table } from '../parts/libvirt-tables.ts';
 import { BY_NAME, statisticLabels, vcpuLabels } from '../parts/vm-labels.ts';
-import { domainTable, itemTable, type Table } from '../table/table.ts';
 
 const BYTES_PER_MIB = 1_048_576;
 
 const BALLOON = domainTable({
   labels: BY_NAME,
-  group: 'balloon',
+  needs: 'balloon',
   item: (domain) => domain.stats.balloon,
   rows: [
     {
@@ -118,7 +118,7 @@ const BALLOON = domainTable({
 const BANDWIDTH: readonly Table[] = [
   domainTable({
     labels: BY_NAME,
-    group: 'memory',
+    needs: 'memory',
     item: (domain) => domain.stats.memory,
     rows: [
       {
@@ -136,7 +136,7 @@ const BANDWIDTH: readonly Table[] = [
       name ?? '',
       vcpus ?? '',
     ]),
-    group: 'memory',
+    needs: 'memory',
     items: (domain) => domain.stats.memory?.monitors,
     rows: [
       {
@@ -150,7 +150,7 @@ const BANDWIDTH: readonly Table[] = [
   }),
   itemTable({
     labels: statisticLabels<MemoryBandwidthMonitor>(['monitor'], ({ index }) => [String(index)]),
-    group: 'memory',
+    needs: 'memory',
     items: (domain) => domain.stats.memory?.monitors,
     rows: [
       {
@@ -168,7 +168,7 @@ const BANDWIDTH: readonly Table[] = [
       String(node.index),
       node.id === undefined ? '' : String(node.id),
     ]),
-    group: 'memory',
+    needs: 'memory',
     items: monitoredNodes,
     rows: [
       {
@@ -205,7 +205,7 @@ function monitoredNodes({ stats }: DomainSnapshot): readonly MonitoredNode[] | u
 const DIRTY_RATE: readonly Table[] = [
   domainTable({
     labels: BY_NAME,
-    group: 'dirtyrate',
+    needs: 'dirtyrate',
     item: (domain) => domain.stats.dirtyRate,
     rows: [
       {
@@ -241,7 +241,7 @@ const DIRTY_RATE: readonly Table[] = [
   }),
   itemTable({
     labels: statisticLabels<DirtyRateStats>(['calc_mode'], ({ calcMode }) => [calcMode ?? '']),
-    group: 'dirtyrate',
+    needs: 'dirtyrate',
     items: ({ stats }) => stats.dirtyRate && [stats.dirtyRate],
     rows: [
       {
@@ -255,7 +255,7 @@ const DIRTY_RATE: readonly Table[] = [
   }),
   itemTable({
     labels: vcpuLabels(['domain', 'vcpu'], ({ name }, vcpu) => [name, vcpu]),
-    group: 'dirtyrate',
+    needs: 'dirtyrate',
     items: (domain) => domain.stats.dirtyRate?.vcpus,
     rows: [
       {
