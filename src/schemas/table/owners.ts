@@ -72,7 +72,7 @@ export interface OwnerTables<Source, Owner, Need extends string> {
 }
 
 /** So much of a table is evaluated before the event loop may run: owners and items, each of which may have ten rows or more. */
-const STEPS_BEFORE_PAUSE = 2_000;
+const STEPS_BEFORE_PAUSE = 1_000;
 
 export function ownerTables<Source, Owner, Need extends string>(
   kind: OwnerKind<Source, Owner>,
