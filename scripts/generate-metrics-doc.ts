@@ -34,12 +34,12 @@ For all of them:
 - Numbers are exact: nanoseconds and KiB become seconds and bytes without rounding.
 `;
 
-/** What there is to say of a scheme as a whole, by its name. */
+/** A summary of each scheme, by its name. */
 const SUMMARIES: Readonly<Record<string, string>> = {
   kumina: `The families of Kumina's [libvirt_exporter](https://github.com/kumina/libvirt_exporter). With \`--libvirt.export-nova-metadata\` the
-labels \`name\`, \`flavor\` and \`project_name\` follow \`domain\` in every family of a VM, empty for VMs that Nova did not make.`,
+labels \`name\`, \`flavor\` and \`project_name\` follow \`domain\` in every family of a VM, empty for VMs that Nova did not create.`,
   c5c3: `The families of c5c3's libvirt telemetry document. *Assigned memory* is the size of the balloon, what \`virsh dominfo\` calls used
-memory; *actual memory usage* is what the guest says it uses.`,
+memory; *actual memory usage* is what the guest reports.`,
   extended: `Every statistic of libvirt that \`kumina\` and \`c5c3\` do not carry, and what users of other exporters rely on. Where one of the
 exporters of [Tinkoff](https://github.com/Tinkoff/libvirt-exporter) and [inovex](https://github.com/inovex/prometheus-libvirt-exporter) has
 the statistic, the name is theirs, and so are the labels unless the last column says otherwise.`,

@@ -50,7 +50,7 @@ function formatField(field: FieldValue): string | undefined {
   }
 }
 
-/** The last guard of a line: whatever the types were told, nothing but a whole number is written. */
+/** Nothing but a whole number is written, even if a cast elsewhere let something else past the compiler. */
 function formatInteger(value: Int64): string | undefined {
   if (typeof value === 'bigint') return `${value > INTEGER_MAX ? INTEGER_MAX : value}i`;
   return Number.isInteger(value) ? `${value}i` : undefined;

@@ -108,7 +108,7 @@ function infoTable(labels: DomainLabels): Table {
       {
         name: 'libvirt_domain_info_maximum_memory_bytes',
         type: 'gauge',
-        help: 'The most memory the VM may have.',
+        help: 'Maximum memory of the VM.',
         prefers: 'balloon',
         source: 'balloon.maximum, else the XML',
         value: maximumMemoryBytes,
@@ -116,7 +116,7 @@ function infoTable(labels: DomainLabels): Table {
       {
         name: 'libvirt_domain_info_memory_usage_bytes',
         type: 'gauge',
-        help: 'Memory the VM has been given, which is the size of its balloon and not what the guest uses of it.',
+        help: 'Memory assigned to the VM: the size of its balloon, not what the guest uses of it.',
         prefers: 'balloon',
         source: 'balloon.current, else the XML',
         value: currentMemoryBytes,
@@ -124,7 +124,7 @@ function infoTable(labels: DomainLabels): Table {
       {
         name: 'libvirt_domain_info_virtual_cpus',
         type: 'gauge',
-        help: 'Number of vCPUs the VM has.',
+        help: 'Number of vCPUs of the VM.',
         prefers: 'vcpu',
         source: 'vcpu.current, else the XML',
         value: currentVcpus,
@@ -160,7 +160,7 @@ function interfaceTable(vm: DomainLabelling): Table {
       {
         name: 'libvirt_domain_interface_stats_receive_errors_total',
         type: 'counter',
-        help: 'Errors in receiving on a network interface.',
+        help: 'Receive errors of a network interface.',
         source: 'net.<num>.rx.errs',
         value: (stats) => stats.rxErrors,
       },
@@ -188,7 +188,7 @@ function interfaceTable(vm: DomainLabelling): Table {
       {
         name: 'libvirt_domain_interface_stats_transmit_errors_total',
         type: 'counter',
-        help: 'Errors in transmitting on a network interface.',
+        help: 'Transmit errors of a network interface.',
         source: 'net.<num>.tx.errs',
         value: (stats) => stats.txErrors,
       },

@@ -29,7 +29,7 @@ export interface TelegrafOptions {
   readonly domains?: ReadonlySet<string> | undefined;
 }
 
-/** One field of a measurement: its name, and how it is read from what it describes (`undefined` when libvirt did not say). */
+/** One field of a measurement: its name, and how it is read from what it describes (`undefined` when libvirt did not report it). */
 interface Field<T> {
   readonly name: string;
   readonly read: (from: T) => FieldValue | undefined;
@@ -114,7 +114,7 @@ const VCPU: readonly Field<VcpuStats>[] = [
 
 const VCPU_MAPPED: readonly Field<VcpuStats>[] = [
   ...VCPU,
-  // libvirt says -1 of a vCPU that runs nowhere.
+  // libvirt reports -1 for a vCPU that runs nowhere.
   integer('cpu_id', (vcpu) => (vcpu.cpu !== undefined && vcpu.cpu >= 0 ? vcpu.cpu : undefined)),
 ];
 
@@ -262,15 +262,15 @@ function describe(
 
 type Tag = readonly [key: string, value: string];
 
-/** Adds a point, unless no field of it was said. */
+/** Adds a point, unless it has no fields. */
 type AddPoint = <T>(measurement: string, fields: readonly Field<T>[], from: T, ...tags: readonly Tag[]) => void;
 
 /**
  * The points that Telegraf's libvirt input makes of an observation: same measurements, tags, fields and types, all with the
- * observation's time. A field that libvirt did not say is absent, and so is a point without fields.
+ * observation's time. A field that libvirt did not report is absent, and so is a point without fields.
  *
- * Statistics older than the observation (the VM did not answer in time) are left out, its state aside: in a time series database a
- * gap says what happened, while an old number under a new time would not.
+ * Statistics older than the observation (the VM did not reply in time) are left out, except its state: in a time series database a
+ * gap shows what happened, while an old number with a new time would not.
  */
 export function toPoints(snapshot: Snapshot, options: TelegrafOptions): Point[] {
   const timestampNs = BigInt(Math.round(snapshot.takenAtMs)) * 1_000_000n;

@@ -42,7 +42,7 @@ export interface ItemLabelling<Owner, Item, Key> {
   readonly key: (item: Item) => Key;
   /** Whether `item` has that key; called for every item at every evaluation. */
   readonly hasKey: (key: Key, item: Item) => boolean;
-  /** The label values; undefined leaves the item out. The first must be what tells the owners apart. */
+  /** The label values; undefined leaves the item out. The first must be different for every owner. */
   readonly values: (owner: Owner, item: Item) => readonly string[] | undefined;
 }
 

@@ -120,7 +120,7 @@ export const DISK: Rule<DiskDrafts> = {
   }),
   close({ disk, disks }) {
     const { target, source, host, ioTune, ...rest } = disk;
-    // libvirt requires a target; a disk without one cannot be told from the others.
+    // libvirt requires a target; a disk without one cannot be identified.
     if (target === undefined) return;
     disks.push({ target, source: source ?? host ?? '', ioTune: ioTune ?? NO_IO_TUNE, ...rest });
   },
@@ -144,7 +144,7 @@ function sourceName(type: string, attributes: Attributes): string | undefined {
     case 'vhostuser':
       return attributes.path;
     default:
-      // block and vhostvdpa, and what a type that is yet to come most likely has.
+      // block and vhostvdpa, and what a future type most likely has.
       return attributes.dev ?? attributes.file ?? attributes.path ?? attributes.name;
   }
 }

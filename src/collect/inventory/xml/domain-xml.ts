@@ -114,7 +114,7 @@ const DOMAIN: Rule<DomainDraft> = {
   children: children<DomainDraft>({
     name: {
       text(draft, text) {
-        // Not trimmed: to libvirt a blank at the end of a name is part of it.
+        // Not trimmed: to libvirt a space at the end of a name is part of it.
         draft.name ??= detach(text);
       },
     },
