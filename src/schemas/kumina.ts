@@ -2,16 +2,28 @@ import type { DomainSnapshot } from '../model/snapshot.ts';
 import { CONNECTION } from './parts/connection.ts';
 import { blockLabels, interfaceStatsLabels } from './parts/devices.ts';
 import { cpuTimeNs, currentMemoryBytes, currentVcpus, maximumMemoryBytes } from './parts/domain-info.ts';
+import {
+  type DomainLabels,
+  domainLabels,
+  domainTable,
+  itemTable,
+  type Schema,
+  type Table,
+} from './parts/libvirt-tables.ts';
 import { BY_NAME } from './parts/vm-labels.ts';
-import { NO_NEEDS, type Schema, type SchemaOptions } from './table/schema.ts';
-import { type DomainLabels, domainLabels, domainTable, itemTable, type Table } from './table/table.ts';
+
+/** What changes the families of `kumina`. */
+export interface KuminaOptions {
+  /** Adds `name`, `flavor` and `project_name` from Nova's metadata to the labels; off by default. */
+  readonly exportNovaMetadata: boolean;
+}
 
 /**
  * The families of Kumina's libvirt_exporter (https://github.com/kumina/libvirt_exporter): the names, labels and types of its README.
  * Unlike it, VMs in every state are there, disks of every source type have their name in `source_file`, and interfaces without a
  * target are named by their alias or MAC address.
  */
-export function kuminaSchema({ exportNovaMetadata }: SchemaOptions): Schema {
+export function kuminaSchema({ exportNovaMetadata }: KuminaOptions): Schema {
   const vm: DomainLabelling = exportNovaMetadata
     ? { names: ['domain', 'name', 'flavor', 'project_name'], values: novaValues }
     : { names: BY_NAME.names, values: ({ name }) => [name] };
@@ -23,7 +35,6 @@ export function kuminaSchema({ exportNovaMetadata }: SchemaOptions): Schema {
       interfaceTable(vm),
       CONNECTION,
     ],
-    needs: NO_NEEDS,
   };
 }
 
@@ -45,7 +56,7 @@ function blockTable(vm: DomainLabelling): Table {
       source,
       target,
     ]),
-    group: 'block',
+    needs: 'block',
     items: (domain) => domain.stats.blocks,
     rows: [
       {
@@ -90,14 +101,14 @@ function infoTable(labels: DomainLabels): Table {
         type: 'counter',
         help: 'Host CPU time the VM has used since it was started.',
         decimalShift: 9,
-        group: 'cpu_total',
+        needs: 'cpu_total',
         source: 'cpu.time',
         value: cpuTimeNs,
       },
       {
         name: 'libvirt_domain_info_maximum_memory_bytes',
         type: 'gauge',
-        help: 'The most memory the VM may have.',
+        help: 'Maximum memory of the VM.',
         prefers: 'balloon',
         source: 'balloon.maximum, else the XML',
         value: maximumMemoryBytes,
@@ -105,15 +116,15 @@ function infoTable(labels: DomainLabels): Table {
       {
         name: 'libvirt_domain_info_memory_usage_bytes',
         type: 'gauge',
-        help: 'Memory the VM has been given, which is the size of its balloon and not what the guest uses of it.',
-        group: 'balloon',
+        help: 'Memory assigned to the VM: the size of its balloon, not what the guest uses of it.',
+        prefers: 'balloon',
         source: 'balloon.current, else the XML',
         value: currentMemoryBytes,
       },
       {
         name: 'libvirt_domain_info_virtual_cpus',
         type: 'gauge',
-        help: 'Number of vCPUs the VM has.',
+        help: 'Number of vCPUs of the VM.',
         prefers: 'vcpu',
         source: 'vcpu.current, else the XML',
         value: currentVcpus,
@@ -129,7 +140,7 @@ function interfaceTable(vm: DomainLabelling): Table {
       config?.sourceBridge ?? '',
       name,
     ]),
-    group: 'interface',
+    needs: 'interface',
     items: (domain) => domain.stats.interfaces,
     rows: [
       {
@@ -149,7 +160,7 @@ function interfaceTable(vm: DomainLabelling): Table {
       {
         name: 'libvirt_domain_interface_stats_receive_errors_total',
         type: 'counter',
-        help: 'Errors in receiving on a network interface.',
+        help: 'Receive errors of a network interface.',
         source: 'net.<num>.rx.errs',
         value: (stats) => stats.rxErrors,
       },
@@ -177,7 +188,7 @@ function interfaceTable(vm: DomainLabelling): Table {
       {
         name: 'libvirt_domain_interface_stats_transmit_errors_total',
         type: 'counter',
-        help: 'Errors in transmitting on a network interface.',
+        help: 'Transmit errors of a network interface.',
         source: 'net.<num>.tx.errs',
         value: (stats) => stats.txErrors,
       },

@@ -1,17 +1,11 @@
-import { addInt64, type Int64 } from '../base/int64.ts';
-import { type LabelSet, labelSet, type MetricFamily } from '../model/metric.ts';
-import {
-  type AgentReport,
-  RPC_DURATION_BOUNDS_S,
-  type RpcProcedureStats,
-  type RpcStats,
-} from '../model/self-report.ts';
+import { type HistogramFamily, labelSet, type MetricFamily, type PAUSE } from '../model/metric.ts';
+import { RPC_DURATION_BOUNDS_S, type RpcStats, type SelfReport } from '../model/self-report.ts';
 import type { CollectionReport, Snapshot } from '../model/snapshot.ts';
 import { type FamilyInfo, listTable } from './table/table.ts';
 
-/** What the agent's own families are made of. */
-interface Own {
-  readonly report: AgentReport;
+/** What virtlens's own families are made of. */
+interface Self {
+  readonly report: SelfReport;
   readonly collection: CollectionReport;
   readonly takenAtMs: number;
 }
@@ -24,13 +18,13 @@ function microseconds(milliseconds: number): number {
 const TABLES = [
   listTable({
     labels: ['version', 'nodeversion', 'platform', 'arch'],
-    items: ({ report }: Own) => [report.build],
+    items: ({ report }: Self) => [report.build],
     values: ({ version, nodeVersion, platform, arch }) => [version, nodeVersion, platform, arch],
     rows: [
       {
         name: 'virtlens_build_info',
         type: 'info',
-        help: 'Which virtlens this is, and on which runtime and platform it runs.',
+        help: 'Version of virtlens, its runtime and its platform.',
         source: 'virtlens',
         value: () => 1,
       },
@@ -38,13 +32,13 @@ const TABLES = [
   }),
   listTable({
     labels: [],
-    items: (own: Own) => [own],
+    items: (self: Self) => [self],
     values: () => [],
     rows: [
       {
         name: 'virtlens_scrape_duration_seconds',
         type: 'gauge',
-        help: 'Time from the arrival of this scrape until its samples were there, waiting for a collection included.',
+        help: 'Time from the arrival of this scrape until its samples were ready, including the wait for a collection.',
         decimalShift: 6,
         source: 'virtlens',
         value: ({ report }) => microseconds(report.scrapeDurationMs),
@@ -52,7 +46,7 @@ const TABLES = [
       {
         name: 'virtlens_collection_duration_seconds',
         type: 'gauge',
-        help: 'How long the collection took whose samples these are.',
+        help: 'Duration of the collection that these samples are from.',
         decimalShift: 6,
         source: 'virtlens',
         value: ({ collection }) => microseconds(collection.durationMs),
@@ -60,7 +54,7 @@ const TABLES = [
       {
         name: 'virtlens_collection_timestamp_seconds',
         type: 'gauge',
-        help: 'When the collection was made whose samples these are, in seconds since the epoch.',
+        help: 'Time of the collection that these samples are from, in seconds since the epoch.',
         decimalShift: 3,
         source: 'virtlens',
         value: ({ takenAtMs }) => Math.round(takenAtMs),
@@ -68,14 +62,14 @@ const TABLES = [
       {
         name: 'virtlens_quarantined_domains',
         type: 'gauge',
-        help: 'Number of VMs in quarantine: their monitor does not answer.',
+        help: 'Number of VMs in quarantine: their monitor does not reply.',
         source: 'virtlens',
         value: ({ collection }) => collection.quarantined,
       },
       {
         name: 'virtlens_libvirt_blocked_calls',
         type: 'gauge',
-        help: 'Number of calls that virtlens waits for no more and that the daemon still works on.',
+        help: 'Number of calls that virtlens no longer waits for and that the daemon is still working on.',
         source: 'virtlens',
         value: ({ collection }) => collection.blockedCalls,
       },
@@ -83,13 +77,13 @@ const TABLES = [
   }),
   listTable({
     labels: ['collector'],
-    items: ({ collection }: Own) => collection.tasks,
+    items: ({ collection }: Self) => collection.tasks,
     values: ({ name }) => [name],
     rows: [
       {
         name: 'virtlens_collector_duration_seconds',
         type: 'gauge',
-        help: 'How long a part of the collection (a statistics group, the inventory, …) took.',
+        help: 'Duration of a part of the collection (a statistics group, the inventory, …).',
         decimalShift: 6,
         source: 'virtlens',
         value: ({ durationMs }) => microseconds(durationMs),
@@ -97,7 +91,7 @@ const TABLES = [
       {
         name: 'virtlens_collector_success',
         type: 'gauge',
-        help: 'Whether a part of the collection worked: 1 yes, 0 no.',
+        help: 'Whether a part of the collection succeeded: 1 yes, 0 no.',
         source: 'virtlens',
         value: ({ success }) => (success ? 1 : 0),
       },
@@ -105,13 +99,27 @@ const TABLES = [
   }),
   listTable({
     labels: ['field'],
-    items: ({ collection }: Own) => [...collection.unknownFields],
+    items: ({ collection }: Self) => [...collection.unknownFields],
     values: ([field]) => [field],
     rows: [
       {
         name: 'virtlens_unknown_statistics',
         type: 'gauge',
-        help: 'Number of values of a statistic that the daemon sent and this build does not know.',
+        help: 'Number of values of a statistic that this version does not know.',
+        source: 'virtlens',
+        value: ([, count]) => count,
+      },
+    ],
+  }),
+  listTable({
+    labels: ['field'],
+    items: ({ collection }: Self) => [...collection.mistypedFields],
+    values: ([field]) => [field],
+    rows: [
+      {
+        name: 'virtlens_mistyped_statistics',
+        type: 'gauge',
+        help: 'Number of values of a statistic that were dropped because of their type.',
         source: 'virtlens',
         value: ([, count]) => count,
       },
@@ -119,7 +127,7 @@ const TABLES = [
   }),
   listTable({
     labels: ['procedure', 'outcome'],
-    items: ({ report }: Own) =>
+    items: ({ report }: Self) =>
       report.rpc.procedures.flatMap(({ procedure, outcomes }) =>
         Array.from(outcomes, ([outcome, count]) => ({ procedure, outcome, count })),
       ),
@@ -128,7 +136,7 @@ const TABLES = [
       {
         name: 'virtlens_libvirt_rpc_calls_total',
         type: 'counter',
-        help: 'Calls to libvirt that have ended, by procedure and how they ended.',
+        help: 'Completed calls to libvirt, by procedure and outcome.',
         source: 'virtlens',
         value: ({ count }) => count,
       },
@@ -136,13 +144,13 @@ const TABLES = [
   }),
   listTable({
     labels: [],
-    items: ({ report }: Own) => [report.process],
+    items: ({ report }: Self) => [report.process],
     values: () => [],
     rows: [
       {
         name: 'process_cpu_seconds_total',
         type: 'counter',
-        help: 'CPU time that virtlens has used.',
+        help: 'CPU time used by virtlens.',
         decimalShift: 6,
         source: 'process',
         value: ({ cpuTimeUs }) => Math.round(cpuTimeUs),
@@ -150,35 +158,35 @@ const TABLES = [
       {
         name: 'process_resident_memory_bytes',
         type: 'gauge',
-        help: 'Resident set of virtlens.',
+        help: 'Resident set size of virtlens.',
         source: 'process',
         value: ({ residentMemoryBytes }) => residentMemoryBytes,
       },
       {
         name: 'process_virtual_memory_bytes',
         type: 'gauge',
-        help: 'Address space of virtlens.',
+        help: 'Virtual memory size of virtlens.',
         source: 'process',
         value: ({ virtualMemoryBytes }) => virtualMemoryBytes,
       },
       {
         name: 'process_open_fds',
         type: 'gauge',
-        help: 'Number of file descriptors that virtlens has open.',
+        help: 'Number of open file descriptors of virtlens.',
         source: 'process',
         value: ({ openFds }) => openFds,
       },
       {
         name: 'process_max_fds',
         type: 'gauge',
-        help: 'Number of file descriptors that virtlens may have open.',
+        help: 'Maximum number of open file descriptors of virtlens.',
         source: 'process',
         value: ({ maxFds }) => maxFds,
       },
       {
         name: 'process_start_time_seconds',
         type: 'gauge',
-        help: 'When virtlens was started, in seconds since the epoch.',
+        help: 'Start time of virtlens, in seconds since the epoch.',
         decimalShift: 3,
         source: 'process',
         value: ({ startTimeMs }) => Math.round(startTimeMs),
@@ -187,61 +195,47 @@ const TABLES = [
   }),
 ];
 
+/** As the reference page lists it; `le` is added by the formats. */
 const RPC_DURATION: FamilyInfo = {
   name: 'virtlens_libvirt_rpc_duration_seconds',
   type: 'histogram',
-  help: 'How long calls to libvirt took, by procedure.',
+  help: 'Duration of calls to libvirt, by procedure.',
   unit: 'seconds',
   decimalShift: 0,
   labels: ['procedure', 'le'],
-  group: undefined,
+  needs: [],
   prefers: undefined,
   source: 'virtlens',
   note: undefined,
 };
 
-/** Every family that `agentFamilies` may yield: the source of the reference page. */
-export const AGENT_FAMILIES: readonly FamilyInfo[] = [...TABLES.flatMap(({ families }) => families), RPC_DURATION];
+/** Every family that `selfFamilies` may yield: the source of the reference page. */
+export const SELF_FAMILIES: readonly FamilyInfo[] = [...TABLES.flatMap(({ families }) => families), RPC_DURATION];
 
 const EVALUATIONS = TABLES.map((table) => table.select(() => true));
 
 /** virtlens's own families, whatever the schemes: how it is, and how the collection of `snapshot` went. */
-export function agentFamilies(report: AgentReport, snapshot: Snapshot): MetricFamily[] {
-  const own: Own = { report, collection: snapshot.collection, takenAtMs: snapshot.takenAtMs };
-  return [...EVALUATIONS.flatMap((evaluate) => evaluate(own)), ...rpcDurations(report.rpc)];
+export function* selfFamilies(
+  report: SelfReport,
+  snapshot: Snapshot,
+): Generator<MetricFamily | typeof PAUSE, void, void> {
+  const self: Self = { report, collection: snapshot.collection, takenAtMs: snapshot.takenAtMs };
+  for (const evaluate of EVALUATIONS) yield* evaluate(self);
+  if (report.rpc.procedures.length > 0) yield rpcDurations(report.rpc);
 }
 
-/** The `le` values: written as OpenMetrics writes them, so that the series are the same in both formats. */
-const BUCKETS: readonly string[] = [
-  ...RPC_DURATION_BOUNDS_S.map((bound) => (Number.isInteger(bound) ? bound.toFixed(1) : String(bound))),
-  '+Inf',
-];
-
-function rpcDurations({ procedures }: RpcStats): MetricFamily[] {
-  if (procedures.length === 0) return [];
-  const labels: LabelSet[] = [];
-  const values: Int64[] = [];
-  const suffixes: string[] = [];
-  const add = (suffix: string, own: LabelSet, value: Int64): void => {
-    labels.push(own);
-    values.push(value);
-    suffixes.push(suffix);
+function rpcDurations({ procedures }: RpcStats): HistogramFamily {
+  const { name, help } = RPC_DURATION;
+  return {
+    name,
+    type: 'histogram',
+    help,
+    unit: 'seconds',
+    bounds: RPC_DURATION_BOUNDS_S,
+    histograms: procedures.map(({ procedure, durationCounts, durationSumS }) => ({
+      labels: labelSet(['procedure'], [procedure]),
+      counts: durationCounts,
+      sum: durationSumS,
+    })),
   };
-  for (const stats of procedures) addHistogram(stats, add);
-  const { name, type, help } = RPC_DURATION;
-  return [{ name, type, help, unit: 'seconds', decimalShift: 0, labels, values, suffixes }];
-}
-
-function addHistogram(
-  { procedure, durationCounts, durationSumS }: RpcProcedureStats,
-  add: (suffix: string, labels: LabelSet, value: Int64) => void,
-): void {
-  let count: Int64 = 0;
-  BUCKETS.forEach((bound, i) => {
-    count = addInt64(count, durationCounts[i] ?? 0);
-    add('_bucket', labelSet(RPC_DURATION.labels, [procedure, bound]), count);
-  });
-  const own = labelSet(['procedure'], [procedure]);
-  add('_sum', own, durationSumS);
-  add('_count', own, count);
 }

@@ -1,11 +1,12 @@
-import type { DiskConfig } from '../../model/snapshot.ts';
+import type { DiskConfig, DomainConfig } from '../../model/snapshot.ts';
 import { blockLabels, listedDisks } from '../parts/devices.ts';
+import { domainTable, itemLabels, itemTable, type Row, type Table } from '../parts/libvirt-tables.ts';
 import { BY_NAME } from '../parts/vm-labels.ts';
-import { domainTable, itemLabels, itemTable, perConfig, type Row, type Table } from '../table/table.ts';
+import { keptPer } from '../table/owners.ts';
 
 const BLOCKS = domainTable({
   labels: BY_NAME,
-  group: 'block',
+  needs: 'block',
   item: (domain) => domain.stats,
   rows: [
     {
@@ -20,7 +21,7 @@ const BLOCKS = domainTable({
 
 const BLOCK = itemTable({
   labels: blockLabels(['domain', 'target_device'], ({ name }, target) => [name, target]),
-  group: 'block',
+  needs: 'block',
   items: (domain) => domain.stats.blocks,
   rows: [
     {
@@ -61,7 +62,7 @@ const BLOCK = itemTable({
     {
       name: 'libvirt_domain_block_stats_errors_total',
       type: 'counter',
-      help: "Errors of a block device; Xen alone reports them, as 'oo_req'.",
+      help: "Errors of a block device; only Xen reports them, as 'oo_req'.",
       source: 'block.<num>.errors',
       value: ({ errors }) => errors,
     },
@@ -92,7 +93,7 @@ const BLOCK = itemTable({
     {
       name: 'libvirt_domain_block_stats_threshold_bytes',
       type: 'gauge',
-      help: 'Offset whose writing makes libvirt tell that a block device runs full.',
+      help: 'Offset beyond which a write makes libvirt send a block threshold event.',
       source: 'block.<num>.threshold',
       value: ({ thresholdBytes }) => thresholdBytes,
     },
@@ -135,13 +136,13 @@ const BLOCK_INFO = itemTable({
       disk.serial ?? '',
     ],
   }),
-  group: 'block',
+  needs: 'block',
   items: ({ config }) => config && listedDisks(config),
   rows: [
     {
       name: 'libvirt_domain_block_stats_info',
       type: 'info',
-      help: 'What a block device is: `source_file` is its file, device, `pool/image` or `pool/volume`.',
+      help: 'Configuration of a block device; `source_file` is its file, device, `pool/image` or `pool/volume`.',
       source: 'XML: block.<num>.name, block.<num>.path',
       note: "inovex's, with `driver_name` left out; `libvirt_domain_block_meta` in Tinkoff's.",
       value: () => 1,
@@ -149,7 +150,7 @@ const BLOCK_INFO = itemTable({
   ],
 });
 
-const limitedDisks = perConfig((config) => listedDisks(config).filter(({ ioTune }) => ioTune.size > 0));
+const limitedDisks = keptPer((config: DomainConfig) => listedDisks(config).filter(({ ioTune }) => ioTune.size > 0));
 
 const LIMITS = itemTable({
   labels: itemLabels<DiskConfig, DiskConfig>({
@@ -158,55 +159,43 @@ const LIMITS = itemTable({
     hasKey: (key, disk) => key === disk,
     values: ({ name }, { target }) => [name, target],
   }),
-  group: 'block',
+  needs: 'block',
   items: ({ config }) => config && limitedDisks(config),
   rows: (
     [
-      ['total_bytes_sec', 'limit_total_bytes', 'Bytes a second that may be read and written together'],
-      ['read_bytes_sec', 'limit_read_bytes', 'Bytes a second that may be read'],
-      ['write_bytes_sec', 'limit_write_bytes', 'Bytes a second that may be written'],
-      ['total_iops_sec', 'limit_total_requests', 'Requests a second, reads and writes together'],
-      ['read_iops_sec', 'limit_read_requests', 'Read requests a second'],
-      ['write_iops_sec', 'limit_write_requests', 'Write requests a second'],
-      ['total_bytes_sec_max', 'limit_burst_total_bytes', 'Bytes a second in a burst, reads and writes together'],
-      ['read_bytes_sec_max', 'limit_burst_read_bytes', 'Bytes a second that may be read in a burst'],
-      ['write_bytes_sec_max', 'limit_burst_write_bytes', 'Bytes a second that may be written in a burst'],
-      ['total_iops_sec_max', 'limit_burst_total_requests', 'Requests a second in a burst, reads and writes together'],
-      ['read_iops_sec_max', 'limit_burst_read_requests', 'Read requests a second in a burst'],
-      ['write_iops_sec_max', 'limit_burst_write_requests', 'Write requests a second in a burst'],
+      ['total_bytes_sec', 'limit_total_bytes', 'Limit of bytes read and written per second'],
+      ['read_bytes_sec', 'limit_read_bytes', 'Limit of bytes read per second'],
+      ['write_bytes_sec', 'limit_write_bytes', 'Limit of bytes written per second'],
+      ['total_iops_sec', 'limit_total_requests', 'Limit of read and write requests per second'],
+      ['read_iops_sec', 'limit_read_requests', 'Limit of read requests per second'],
+      ['write_iops_sec', 'limit_write_requests', 'Limit of write requests per second'],
+      ['total_bytes_sec_max', 'limit_burst_total_bytes', 'Limit of bytes read and written per second in a burst'],
+      ['read_bytes_sec_max', 'limit_burst_read_bytes', 'Limit of bytes read per second in a burst'],
+      ['write_bytes_sec_max', 'limit_burst_write_bytes', 'Limit of bytes written per second in a burst'],
+      ['total_iops_sec_max', 'limit_burst_total_requests', 'Limit of read and write requests per second in a burst'],
+      ['read_iops_sec_max', 'limit_burst_read_requests', 'Limit of read requests per second in a burst'],
+      ['write_iops_sec_max', 'limit_burst_write_requests', 'Limit of write requests per second in a burst'],
       [
         'total_bytes_sec_max_length',
         'limit_burst_total_bytes_length_seconds',
-        'How long a burst of bytes may last, reads and writes together',
+        'Longest burst of bytes read and written',
       ],
-      ['read_bytes_sec_max_length', 'limit_burst_read_bytes_length_seconds', 'How long a burst of read bytes may last'],
-      [
-        'write_bytes_sec_max_length',
-        'limit_burst_write_bytes_length_seconds',
-        'How long a burst of written bytes may last',
-      ],
+      ['read_bytes_sec_max_length', 'limit_burst_read_bytes_length_seconds', 'Longest burst of bytes read'],
+      ['write_bytes_sec_max_length', 'limit_burst_write_bytes_length_seconds', 'Longest burst of bytes written'],
       [
         'total_iops_sec_max_length',
         'limit_burst_length_total_requests_seconds',
-        'How long a burst of requests may last, reads and writes together',
+        'Longest burst of read and write requests',
       ],
-      [
-        'read_iops_sec_max_length',
-        'limit_burst_length_read_requests_seconds',
-        'How long a burst of read requests may last',
-      ],
-      [
-        'write_iops_sec_max_length',
-        'limit_burst_length_write_requests_seconds',
-        'How long a burst of write requests may last',
-      ],
-      ['size_iops_sec', 'size_iops_bytes', 'Size in which requests are counted against the limits'],
+      ['read_iops_sec_max_length', 'limit_burst_length_read_requests_seconds', 'Longest burst of read requests'],
+      ['write_iops_sec_max_length', 'limit_burst_length_write_requests_seconds', 'Longest burst of write requests'],
+      ['size_iops_sec', 'size_iops_bytes', 'Size of the units in which large requests count against the limits'],
     ] as const
   ).map(
     ([element, name, what]): Row<DiskConfig> => ({
       name: `libvirt_domain_block_stats_${name}`,
       type: 'gauge',
-      help: `${what}. Absent where the VM's XML sets no such limit.`,
+      help: `${what}. Absent when the VM's XML does not set it.`,
       source: `XML: <iotune> ${element}`,
       note: "Tinkoff's, which has 0 where there is no limit.",
       value: ({ ioTune }) => ioTune.get(element),

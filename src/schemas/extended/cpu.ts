@@ -1,12 +1,12 @@
 import type { Int64 } from '../../base/int64.ts';
 import type { CacheBank, CacheMonitor, DomainSnapshot, VcpuStats } from '../../model/snapshot.ts';
 import { measuredCpu } from '../parts/domain-info.ts';
+import { domainTable, itemTable, type Table } from '../parts/libvirt-tables.ts';
 import { BY_NAME, statisticLabels, vcpuLabels } from '../parts/vm-labels.ts';
-import { domainTable, itemTable, type Table } from '../table/table.ts';
 
 const CPU = domainTable({
   labels: BY_NAME,
-  group: 'cpu_total',
+  needs: 'cpu_total',
   item: measuredCpu,
   rows: [
     {
@@ -28,7 +28,7 @@ const CPU = domainTable({
     {
       name: 'libvirt_domain_cpu_haltpoll_success_seconds_total',
       type: 'counter',
-      help: "Time the host polled on the VM's halted vCPUs until there was work.",
+      help: "Time the host polled for work of the VM's halted vCPUs and work came.",
       decimalShift: 9,
       source: 'cpu.haltpoll.success.time',
       value: ({ haltPollSuccessNs }) => haltPollSuccessNs,
@@ -36,7 +36,7 @@ const CPU = domainTable({
     {
       name: 'libvirt_domain_cpu_haltpoll_fail_seconds_total',
       type: 'counter',
-      help: "Time the host polled on the VM's halted vCPUs in vain.",
+      help: "Time the host polled for work of the VM's halted vCPUs and none came.",
       decimalShift: 9,
       source: 'cpu.haltpoll.fail.time',
       value: ({ haltPollFailNs }) => haltPollFailNs,
@@ -58,13 +58,13 @@ const CACHE_MONITORS: readonly Table[] = [
       name ?? '',
       vcpus ?? '',
     ]),
-    group: 'cpu_total',
+    needs: 'cpu_total',
     items: (domain) => domain.stats.cpu?.cacheMonitors,
     rows: [
       {
         name: 'libvirt_domain_cpu_cache_monitor_info',
         type: 'info',
-        help: 'Name of a cache monitor, and the vCPUs it watches.',
+        help: 'Name of a cache monitor, and the vCPUs that it monitors.',
         source: 'cpu.cache.monitor.<num>.name, cpu.cache.monitor.<num>.vcpus',
         value: () => 1,
       },
@@ -72,7 +72,7 @@ const CACHE_MONITORS: readonly Table[] = [
   }),
   itemTable({
     labels: statisticLabels<CacheMonitor>(['monitor'], ({ index }) => [String(index)]),
-    group: 'cpu_total',
+    needs: 'cpu_total',
     items: (domain) => domain.stats.cpu?.cacheMonitors,
     rows: [
       {
@@ -90,13 +90,13 @@ const CACHE_MONITORS: readonly Table[] = [
       String(bank.index),
       bank.id === undefined ? '' : String(bank.id),
     ]),
-    group: 'cpu_total',
+    needs: 'cpu_total',
     items: monitoredBanks,
     rows: [
       {
         name: 'libvirt_domain_cpu_cache_monitor_bank_bytes',
         type: 'gauge',
-        help: 'Last level cache that the VM uses on a cache bank; `cache_id` is what the host calls the cache.',
+        help: 'Last level cache that the VM uses on a cache bank; `cache_id` is the id that the host gives to the cache.',
         source: 'cpu.cache.monitor.<num>.bank.<index>.bytes, cpu.cache.monitor.<num>.bank.<index>.id',
         value: ({ bank }) => bank.bytes,
       },
@@ -117,13 +117,13 @@ function monitoredBanks({ stats }: DomainSnapshot): readonly MonitoredBank[] | u
 
 const VCPUS = domainTable({
   labels: BY_NAME,
-  group: 'vcpu',
+  needs: 'vcpu',
   item: (domain) => domain.stats.vcpu,
   rows: [
     {
       name: 'libvirt_domain_vcpu_maximum',
       type: 'gauge',
-      help: 'The most vCPUs the VM may have.',
+      help: 'Maximum number of vCPUs of the VM.',
       source: 'vcpu.maximum',
       note: "inovex's.",
       value: ({ maximum }) => maximum,
@@ -135,7 +135,7 @@ const VCPU_LABELS = vcpuLabels(['domain', 'vcpu'], ({ name }, vcpu) => [name, vc
 
 const VCPU = itemTable({
   labels: VCPU_LABELS,
-  group: 'vcpu',
+  needs: 'vcpu',
   items: (domain) => domain.stats.vcpu?.vcpus,
   rows: [
     {
@@ -149,7 +149,7 @@ const VCPU = itemTable({
     {
       name: 'libvirt_domain_vcpu_wait_seconds_total',
       type: 'counter',
-      help: 'Time a vCPU spent waiting on I/O; the host counts it with CONFIG_SCHEDSTATS only.',
+      help: 'Time a vCPU waited for I/O; counted only by host kernels with CONFIG_SCHEDSTATS.',
       decimalShift: 9,
       source: 'vcpu.<num>.wait',
       note: "Tinkoff's and inovex's.",
@@ -158,7 +158,7 @@ const VCPU = itemTable({
     {
       name: 'libvirt_domain_vcpu_delay_seconds_total',
       type: 'counter',
-      help: "Time a vCPU was ready to run and waited in the host scheduler's queue: the steal time that the guest sees.",
+      help: "Time a vCPU was ready to run and waited for a physical CPU: the guest's steal time.",
       decimalShift: 9,
       source: 'vcpu.<num>.delay',
       note: "Tinkoff's and inovex's.",
@@ -178,15 +178,15 @@ const VCPU = itemTable({
 export const VCPU_MAPPING: readonly Table[] = [
   itemTable({
     labels: VCPU_LABELS,
-    group: 'vcpu',
+    needs: ['vcpu', 'vcpu_mapping'],
     items: (domain) => domain.stats.vcpu?.vcpus,
     rows: [
       {
         name: 'libvirt_domain_vcpu_cpu',
         type: 'gauge',
-        help: 'Number of the physical CPU that a vCPU ran on last.',
+        help: 'Physical CPU on which a vCPU ran last.',
         source: 'vcpu mapping: cpu_id of libvirt_vcpu',
-        note: "Tinkoff's. Only with the vCPU mapping switched on.",
+        note: "Tinkoff's. Only with `--collector.vcpu_mapping`.",
         value: ({ cpu }) => cpu,
       },
     ],
@@ -196,15 +196,15 @@ export const VCPU_MAPPING: readonly Table[] = [
       String(index),
       affinity?.join(',') ?? '',
     ]),
-    group: 'vcpu',
+    needs: ['vcpu', 'vcpu_mapping'],
     items: (domain) => domain.stats.vcpu?.vcpus,
     rows: [
       {
         name: 'libvirt_domain_vcpu_affinity_info',
         type: 'info',
-        help: 'The physical CPUs that a vCPU may run on, separated by commas.',
+        help: 'Physical CPUs on which a vCPU may run, separated by commas.',
         source: 'vcpu mapping: cpu_id of libvirt_cpu_affinity',
-        note: 'Only with the vCPU mapping switched on.',
+        note: 'Only with `--collector.vcpu_mapping`.',
         value: ({ affinity }) => (affinity === undefined ? undefined : 1),
       },
     ],
@@ -214,15 +214,15 @@ export const VCPU_MAPPING: readonly Table[] = [
 /** The hypervisor's counters of every vCPU, one family. */
 export const VCPU_COUNTERS: Table = itemTable({
   labels: statisticLabels<VcpuCounter>(['vcpu', 'stat'], ({ vcpu, stat }) => [String(vcpu), stat]),
-  group: 'vcpu',
+  needs: ['vcpu', 'vcpu_hypervisor'],
   items: vcpuCounters,
   rows: [
     {
       name: 'libvirt_domain_vcpu_hypervisor_stat',
       type: 'unknown',
-      help: "A statistic of the hypervisor about a vCPU, by libvirt's name: those in `.sum` only grow, `.cur` is now, `.max` the peak.",
+      help: "Statistic of the hypervisor about a vCPU, by libvirt's name: `.sum` only grows, `.cur` is the current value, `.max` the peak.",
       source: 'vcpu.<num>.<stat>.sum, .cur, .max',
-      note: "Only with the vCPUs' hypervisor counters switched on.",
+      note: 'Only with `--collector.vcpu_hypervisor`.',
       value: ({ value }) => value,
     },
   ],
@@ -243,7 +243,7 @@ function vcpuCounters({ stats }: DomainSnapshot): readonly VcpuCounter[] | undef
 const IO_THREADS: readonly Table[] = [
   domainTable({
     labels: BY_NAME,
-    group: 'iothread',
+    needs: 'iothread',
     item: (domain) => domain.stats.iothread,
     rows: [
       {
@@ -257,13 +257,13 @@ const IO_THREADS: readonly Table[] = [
   }),
   itemTable({
     labels: statisticLabels<{ readonly id: number }>(['iothread'], ({ id }) => [String(id)]),
-    group: 'iothread',
+    needs: 'iothread',
     items: (domain) => domain.stats.iothread?.threads,
     rows: [
       {
         name: 'libvirt_domain_iothread_poll_max_seconds',
         type: 'gauge',
-        help: 'The longest an I/O thread polls; 0 when it does not poll.',
+        help: 'Longest time that an I/O thread polls; 0 when it does not poll.',
         decimalShift: 9,
         source: 'iothread.<id>.poll-max-ns',
         value: ({ pollMaxNs }) => pollMaxNs,
@@ -271,14 +271,14 @@ const IO_THREADS: readonly Table[] = [
       {
         name: 'libvirt_domain_iothread_poll_grow',
         type: 'gauge',
-        help: 'By what factor the polling time of an I/O thread grows; 0 leaves it to the hypervisor.',
+        help: 'Factor by which the polling time of an I/O thread grows; 0 means the default of the hypervisor.',
         source: 'iothread.<id>.poll-grow',
         value: ({ pollGrow }) => pollGrow,
       },
       {
         name: 'libvirt_domain_iothread_poll_shrink',
         type: 'gauge',
-        help: 'By what divisor the polling time of an I/O thread shrinks; 0 leaves it to the hypervisor.',
+        help: 'Divisor by which the polling time of an I/O thread shrinks; 0 means the default of the hypervisor.',
         source: 'iothread.<id>.poll-shrink',
         value: ({ pollShrink }) => pollShrink,
       },

@@ -1,5 +1,5 @@
 import type { StoragePool } from '../../model/snapshot.ts';
-import { hostTable, type Table } from '../table/table.ts';
+import { hostTable, type Table } from '../parts/libvirt-tables.ts';
 
 /** The host's own families of `extended`. */
 export const HOST_TABLES: readonly Table[] = [
@@ -13,7 +13,7 @@ export const HOST_TABLES: readonly Table[] = [
         type: 'gauge',
         help: 'Number of defined VMs, in any state.',
         source: 'list of VMs',
-        note: "Kumina's exporter (newer than its README), which counts the running ones only; `libvirt_domains` in inovex's.",
+        note: "Kumina's exporter (newer than its README), which counts running VMs only; `libvirt_domains` in inovex's.",
         value: (snapshot) => snapshot.domains.length,
       },
     ],
@@ -39,6 +39,7 @@ export const HOST_TABLES: readonly Table[] = [
   }),
   hostTable({
     labels: ['storage_pool'],
+    needs: 'pools',
     items: ({ pools }) => pools ?? [],
     values: ({ name }) => [name],
     rows: [
@@ -53,7 +54,7 @@ export const HOST_TABLES: readonly Table[] = [
       {
         name: 'libvirt_storage_pool_capacity_bytes',
         type: 'gauge',
-        help: 'Size of a storage pool. Absent unless the pool runs.',
+        help: 'Size of a storage pool. Absent unless the pool is running.',
         source: 'pool information',
         note: "inovex's; `libvirt_pool_info_capacity_bytes` in Tinkoff's.",
         value: (pool) => (hasSizes(pool) ? pool.capacityBytes : undefined),
@@ -61,7 +62,7 @@ export const HOST_TABLES: readonly Table[] = [
       {
         name: 'libvirt_storage_pool_allocation_bytes',
         type: 'gauge',
-        help: 'Space of a storage pool that is taken. Absent unless the pool runs.',
+        help: 'Used space of a storage pool. Absent unless the pool is running.',
         source: 'pool information',
         note: "inovex's; `libvirt_pool_info_allocation_bytes` in Tinkoff's.",
         value: (pool) => (hasSizes(pool) ? pool.allocationBytes : undefined),
@@ -69,7 +70,7 @@ export const HOST_TABLES: readonly Table[] = [
       {
         name: 'libvirt_storage_pool_available_bytes',
         type: 'gauge',
-        help: 'Space of a storage pool that is free. Absent unless the pool runs.',
+        help: 'Free space of a storage pool. Absent unless the pool is running.',
         source: 'pool information',
         note: "inovex's; `libvirt_pool_info_available_bytes` in Tinkoff's.",
         value: (pool) => (hasSizes(pool) ? pool.availableBytes : undefined),
@@ -78,7 +79,7 @@ export const HOST_TABLES: readonly Table[] = [
   }),
 ];
 
-/** Whether libvirt knows a pool's sizes: it says 0 of one that is not active, where `virsh pool-info` too prints none. */
+/** Whether libvirt knows a pool's sizes: it reports 0 for a pool that is not active, where `virsh pool-info` prints none. */
 function hasSizes({ state }: StoragePool): boolean {
   return state === 2 || state === 3;
 }

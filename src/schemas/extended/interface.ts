@@ -1,13 +1,13 @@
 import type { InterfaceConfig } from '../../model/snapshot.ts';
 import { interfaceName } from '../parts/devices.ts';
+import { domainTable, itemLabels, itemTable, type Table } from '../parts/libvirt-tables.ts';
 import { BY_NAME } from '../parts/vm-labels.ts';
-import { domainTable, itemLabels, itemTable, type Table } from '../table/table.ts';
 
 /** The families of `extended` about network interfaces. */
 export const INTERFACE_TABLES: readonly Table[] = [
   domainTable({
     labels: BY_NAME,
-    group: 'interface',
+    needs: 'interface',
     item: (domain) => domain.stats,
     rows: [
       {
@@ -46,13 +46,13 @@ export const INTERFACE_TABLES: readonly Table[] = [
         config.virtualInterfaceId ?? '',
       ],
     }),
-    group: 'interface',
+    needs: 'interface',
     items: ({ config }) => config?.interfaces,
     rows: [
       {
         name: 'libvirt_domain_interface_stats_info',
         type: 'info',
-        help: "What a network interface is; `virtual_interface` is Open vSwitch's id of its port.",
+        help: 'Configuration of a network interface; `virtual_interface` is the id of its Open vSwitch port.',
         source: 'XML: net.<num>.name',
         note: "inovex's, with `source_network` and `virtual_interface` added; `libvirt_domain_interface_meta` in Tinkoff's.",
         value: () => 1,

@@ -6,14 +6,14 @@ import type {
   MemoryBandwidthNode,
 } from '../../model/snapshot.ts';
 import { bytesOfKiB } from '../parts/bytes.ts';
+import { domainTable, itemTable, type Table } from '../parts/libvirt-tables.ts';
 import { BY_NAME, statisticLabels, vcpuLabels } from '../parts/vm-labels.ts';
-import { domainTable, itemTable, type Table } from '../table/table.ts';
 
 const BYTES_PER_MIB = 1_048_576;
 
 const BALLOON = domainTable({
   labels: BY_NAME,
-  group: 'balloon',
+  needs: 'balloon',
   item: (domain) => domain.stats.balloon,
   rows: [
     {
@@ -21,7 +21,7 @@ const BALLOON = domainTable({
       type: 'gauge',
       help: 'Data the guest has read from its swap space since it was started. It only grows.',
       source: 'balloon.swap_in',
-      note: "inovex's; a counter in truth, a gauge by its name.",
+      note: "inovex's, whose name makes it a gauge; it counts.",
       value: ({ swapInKiB }) => bytesOfKiB(swapInKiB),
     },
     {
@@ -29,13 +29,13 @@ const BALLOON = domainTable({
       type: 'gauge',
       help: 'Memory the guest has written to its swap space since it was started. It only grows.',
       source: 'balloon.swap_out',
-      note: "inovex's; a counter in truth, a gauge by its name.",
+      note: "inovex's, whose name makes it a gauge; it counts.",
       value: ({ swapOutKiB }) => bytesOfKiB(swapOutKiB),
     },
     {
       name: 'libvirt_domain_memory_stats_major_fault_total',
       type: 'counter',
-      help: 'Page faults in the guest that needed its disk.',
+      help: 'Page faults in the guest that needed I/O.',
       source: 'balloon.major_fault',
       note: "Tinkoff's and inovex's.",
       value: ({ majorFaults }) => majorFaults,
@@ -43,7 +43,7 @@ const BALLOON = domainTable({
     {
       name: 'libvirt_domain_memory_stats_minor_fault_total',
       type: 'counter',
-      help: 'Page faults in the guest that needed no disk.',
+      help: 'Page faults in the guest that needed no I/O.',
       source: 'balloon.minor_fault',
       note: "Tinkoff's and inovex's.",
       value: ({ minorFaults }) => minorFaults,
@@ -51,7 +51,7 @@ const BALLOON = domainTable({
     {
       name: 'libvirt_domain_memory_stats_unused_bytes',
       type: 'gauge',
-      help: 'Memory the guest uses for nothing at all, not even for caches.',
+      help: 'Memory that the guest does not use at all, not even for caches.',
       source: 'balloon.unused',
       note: "Tinkoff's and inovex's.",
       value: ({ unusedKiB }) => bytesOfKiB(unusedKiB),
@@ -59,7 +59,7 @@ const BALLOON = domainTable({
     {
       name: 'libvirt_domain_memory_stats_available_bytes',
       type: 'gauge',
-      help: 'Memory the guest sees in all; MemTotal in its /proc/meminfo.',
+      help: 'Memory that the guest has; MemTotal in its /proc/meminfo.',
       source: 'balloon.available',
       note: "Tinkoff's and inovex's.",
       value: ({ availableKiB }) => bytesOfKiB(availableKiB),
@@ -67,7 +67,7 @@ const BALLOON = domainTable({
     {
       name: 'libvirt_domain_memory_stats_usable_bytes',
       type: 'gauge',
-      help: 'Memory the balloon can take from the guest without making it swap; MemAvailable in its /proc/meminfo.',
+      help: 'Memory that the balloon can reclaim without making the guest swap; MemAvailable in its /proc/meminfo.',
       source: 'balloon.usable',
       note: "Tinkoff's and inovex's.",
       value: ({ usableKiB }) => bytesOfKiB(usableKiB),
@@ -75,7 +75,7 @@ const BALLOON = domainTable({
     {
       name: 'libvirt_domain_memory_stats_disk_caches_bytes',
       type: 'gauge',
-      help: 'Memory of the guest that can be reclaimed without I/O, mostly caches of files.',
+      help: 'Memory of the guest that can be reclaimed without I/O, mostly file caches.',
       source: 'balloon.disk_caches',
       note: "inovex's; `libvirt_domain_memory_stats_disk_cache_bytes` in Tinkoff's.",
       value: ({ diskCachesKiB }) => bytesOfKiB(diskCachesKiB),
@@ -83,7 +83,7 @@ const BALLOON = domainTable({
     {
       name: 'libvirt_domain_memory_stats_rss_bytes',
       type: 'gauge',
-      help: "Resident set of the VM's process on the host.",
+      help: "Resident set size of the VM's process on the host.",
       source: 'balloon.rss',
       note: "Tinkoff's and inovex's.",
       value: ({ rssKiB }) => bytesOfKiB(rssKiB),
@@ -91,7 +91,7 @@ const BALLOON = domainTable({
     {
       name: 'libvirt_domain_memory_stats_last_update_timestamp_seconds',
       type: 'gauge',
-      help: 'When the guest last reported its memory, in seconds since the epoch. Absent when it never did.',
+      help: 'When the guest last reported its memory, in seconds since the epoch. Absent when it has not reported.',
       source: 'balloon.last-update',
       note: "inovex's.",
       value: ({ lastUpdateS }) => (lastUpdateS === 0 ? undefined : lastUpdateS),
@@ -118,7 +118,7 @@ const BALLOON = domainTable({
 const BANDWIDTH: readonly Table[] = [
   domainTable({
     labels: BY_NAME,
-    group: 'memory',
+    needs: 'memory',
     item: (domain) => domain.stats.memory,
     rows: [
       {
@@ -136,13 +136,13 @@ const BANDWIDTH: readonly Table[] = [
       name ?? '',
       vcpus ?? '',
     ]),
-    group: 'memory',
+    needs: 'memory',
     items: (domain) => domain.stats.memory?.monitors,
     rows: [
       {
         name: 'libvirt_domain_memory_bandwidth_monitor_info',
         type: 'info',
-        help: 'Name of a memory bandwidth monitor, and the vCPUs it watches.',
+        help: 'Name of a memory bandwidth monitor, and the vCPUs that it monitors.',
         source: 'memory.bandwidth.monitor.<num>.name, memory.bandwidth.monitor.<num>.vcpus',
         value: () => 1,
       },
@@ -150,7 +150,7 @@ const BANDWIDTH: readonly Table[] = [
   }),
   itemTable({
     labels: statisticLabels<MemoryBandwidthMonitor>(['monitor'], ({ index }) => [String(index)]),
-    group: 'memory',
+    needs: 'memory',
     items: (domain) => domain.stats.memory?.monitors,
     rows: [
       {
@@ -168,13 +168,13 @@ const BANDWIDTH: readonly Table[] = [
       String(node.index),
       node.id === undefined ? '' : String(node.id),
     ]),
-    group: 'memory',
+    needs: 'memory',
     items: monitoredNodes,
     rows: [
       {
         name: 'libvirt_domain_memory_bandwidth_monitor_local_bytes_total',
         type: 'counter',
-        help: 'Memory traffic through the controller of the processor that the vCPUs run on; `controller_id` is what the host calls it.',
+        help: 'Memory traffic through the memory controller of the processor that the vCPUs run on; `controller_id` is the id that the host gives to it.',
         source:
           'memory.bandwidth.monitor.<num>.node.<index>.bytes.local, memory.bandwidth.monitor.<num>.node.<index>.id',
         value: ({ node }) => node.bytesLocal,
@@ -182,7 +182,7 @@ const BANDWIDTH: readonly Table[] = [
       {
         name: 'libvirt_domain_memory_bandwidth_monitor_bytes_total',
         type: 'counter',
-        help: 'Memory traffic through all controllers, local and remote; `controller_id` is what the host calls it.',
+        help: 'Memory traffic through all controllers, local and remote; `controller_id` is the id that the host gives to it.',
         source:
           'memory.bandwidth.monitor.<num>.node.<index>.bytes.total, memory.bandwidth.monitor.<num>.node.<index>.id',
         value: ({ node }) => node.bytesTotal,
@@ -205,34 +205,34 @@ function monitoredNodes({ stats }: DomainSnapshot): readonly MonitoredNode[] | u
 const DIRTY_RATE: readonly Table[] = [
   domainTable({
     labels: BY_NAME,
-    group: 'dirtyrate',
+    needs: 'dirtyrate',
     item: (domain) => domain.stats.dirtyRate,
     rows: [
       {
         name: 'libvirt_domain_dirtyrate_calc_status',
         type: 'gauge',
-        help: "Status of the last calculation of the memory's dirty rate: 0 none yet, 1 under way, 2 done.",
+        help: 'Status of the last calculation of the dirty rate: 0 not started, 1 in progress, 2 completed.',
         source: 'dirtyrate.calc_status',
         value: ({ calcStatus }) => calcStatus,
       },
       {
         name: 'libvirt_domain_dirtyrate_calc_start_seconds',
         type: 'gauge',
-        help: "When the last calculation began, on the host's monotonic clock.",
+        help: "Start of the last calculation, on the host's monotonic clock.",
         source: 'dirtyrate.calc_start_time',
         value: ({ calcStartTimeS }) => calcStartTimeS,
       },
       {
         name: 'libvirt_domain_dirtyrate_calc_period_seconds',
         type: 'gauge',
-        help: 'How long the last calculation measured.',
+        help: 'Duration of the last calculation.',
         source: 'dirtyrate.calc_period',
         value: ({ calcPeriodS }) => calcPeriodS,
       },
       {
         name: 'libvirt_domain_dirtyrate_bytes_per_second',
         type: 'gauge',
-        help: 'Memory that the VM dirtied each second, as the last calculation found.',
+        help: 'Memory that the VM wrote per second (dirty rate), by the last calculation.',
         source: 'dirtyrate.megabytes_per_second',
         value: ({ mebibytesPerSecond }) =>
           mebibytesPerSecond === undefined ? undefined : scaleInt64(mebibytesPerSecond, BYTES_PER_MIB),
@@ -241,13 +241,13 @@ const DIRTY_RATE: readonly Table[] = [
   }),
   itemTable({
     labels: statisticLabels<DirtyRateStats>(['calc_mode'], ({ calcMode }) => [calcMode ?? '']),
-    group: 'dirtyrate',
+    needs: 'dirtyrate',
     items: ({ stats }) => stats.dirtyRate && [stats.dirtyRate],
     rows: [
       {
         name: 'libvirt_domain_dirtyrate_info',
         type: 'info',
-        help: 'How the last calculation measured: page-sampling, dirty-bitmap or dirty-ring.',
+        help: 'Method of the last calculation: page-sampling, dirty-bitmap or dirty-ring.',
         source: 'dirtyrate.calc_mode',
         value: ({ calcMode }) => (calcMode === undefined ? undefined : 1),
       },
@@ -255,13 +255,13 @@ const DIRTY_RATE: readonly Table[] = [
   }),
   itemTable({
     labels: vcpuLabels(['domain', 'vcpu'], ({ name }, vcpu) => [name, vcpu]),
-    group: 'dirtyrate',
+    needs: 'dirtyrate',
     items: (domain) => domain.stats.dirtyRate?.vcpus,
     rows: [
       {
         name: 'libvirt_domain_dirtyrate_vcpu_bytes_per_second',
         type: 'gauge',
-        help: 'Memory that a vCPU dirtied each second, as the last calculation found.',
+        help: 'Memory that a vCPU wrote per second (dirty rate), by the last calculation.',
         source: 'dirtyrate.vcpu.<num>.megabytes_per_second',
         value: ({ mebibytesPerSecond }) => scaleInt64(mebibytesPerSecond, BYTES_PER_MIB),
       },
