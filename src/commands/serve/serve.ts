@@ -9,6 +9,7 @@ import { VERSION } from '../../cli/version.ts';
 import { collectInBackground } from '../../collect/background.ts';
 import { type Collector, createCollector } from '../../collect/collector.ts';
 import { type LibvirtUri, LibvirtUriError, parseLibvirtUri } from '../../libvirt/uri.ts';
+import type { CollectedName } from '../../model/collected.ts';
 import type { MetricFamily } from '../../model/metric.ts';
 import { STATS_GROUPS, type StatsGroup } from '../../model/snapshot.ts';
 import { createSchemaSet, SCHEMA_NAMES, type SchemaName } from '../../schemas/schema-set.ts';
@@ -203,11 +204,13 @@ async function serve(
   const direct = createCollector({
     connect: connectTo(uri, monitor.noteCall),
     target: uri.text,
-    groups: schemas.groups,
-    pools: schemas.needs.pools && flags['collector.pools'],
-    jobs: schemas.needs.jobs && flags['collector.jobs'],
-    vcpuMapping: schemas.needs.vcpuMapping,
-    hypervisorCounters: flags['collector.vcpu_hypervisor'],
+    wanted: new Set<CollectedName>([
+      ...schemas.groups,
+      ...(schemas.needs.pools && flags['collector.pools'] ? (['pools'] as const) : []),
+      ...(schemas.needs.jobs && flags['collector.jobs'] ? (['jobs'] as const) : []),
+      ...(schemas.needs.vcpuMapping ? (['vcpu_mapping'] as const) : []),
+      ...(flags['collector.vcpu_hypervisor'] ? (['vcpu_hypervisor'] as const) : []),
+    ]),
     filter,
     isHopeless: canNeverWork,
     clock,
