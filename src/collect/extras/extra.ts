@@ -4,7 +4,14 @@ import type { Session } from '../../connection/session.ts';
 import type { StoragePool } from '../../model/snapshot.ts';
 import type { DomainRecord } from '../inventory/domain-record.ts';
 import type { Inventory } from '../inventory/inventory.ts';
-import type { VcpuPlaces } from './vcpu-places.ts';
+
+/** What the vCPU calls add to a VM's statistics. */
+export interface VcpuPlaces {
+  /** Physical CPU of each vCPU, by vCPU number. */
+  readonly cpus: ReadonlyMap<number, number>;
+  /** Physical CPUs that each vCPU may run on, by vCPU number. */
+  readonly affinity: ReadonlyArray<readonly number[]>;
+}
 
 /** What the tasks of one collection found beside what the records keep. Each task writes its own property. */
 export interface Findings {

@@ -2,7 +2,7 @@ import type { ControlKind, Session } from '../../connection/session.ts';
 import { LibvirtError } from '../../libvirt/index.ts';
 import type { DomainStats, VcpuStats } from '../../model/snapshot.ts';
 import type { DomainRecord } from '../inventory/domain-record.ts';
-import type { Extra, ExtraTask } from './extra.ts';
+import type { Extra, ExtraTask, VcpuPlaces } from './extra.ts';
 
 /** How long a collection waits for the vCPUs' places. */
 const WAIT_MS = 2_000;
@@ -10,14 +10,6 @@ const WAIT_MS = 2_000;
 const CALLS_IN_FLIGHT = 3;
 /** Errors that leave out one VM. */
 const LEAVES_ONE_OUT: ReadonlySet<string> = new Set(['ERR_LIBVIRT_REMOTE', 'ERR_LIBVIRT_ARGUMENT']);
-
-/** What the vCPU calls add to a VM's statistics. */
-export interface VcpuPlaces {
-  /** Physical CPU of each vCPU, by vCPU number. */
-  readonly cpus: ReadonlyMap<number, number>;
-  /** Physical CPUs that each vCPU may run on, by vCPU number. */
-  readonly affinity: ReadonlyArray<readonly number[]>;
-}
 
 /** Asks where vCPUs run and where they may run. No call needs the monitor. */
 export class VcpuPlaceReader implements Extra {
