@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { SYSTEM_CLOCK } from '../src/base/clock.ts';
 import { SILENT } from '../src/base/logger.ts';
 import { type Collector, createCollector } from '../src/collect/collector.ts';
-import type { Connect } from '../src/connection/session.ts';
+import type { Connect } from '../src/connection/connect.ts';
 import { LibvirtClient } from '../src/libvirt/index.ts';
 import { type Snapshot, STATS_GROUPS } from '../src/model/snapshot.ts';
 import { waitFor } from './lab/cage.ts';
@@ -44,9 +44,7 @@ function collectorOf(host: LibvirtHost, calls: string[] = []): Collector {
   return createCollector({
     connect,
     target: 'the lab',
-    groups: new Set(STATS_GROUPS),
-    pools: true,
-    jobs: true,
+    wanted: new Set([...STATS_GROUPS, 'pools', 'jobs']),
     clock: SYSTEM_CLOCK,
     logger: SILENT,
   });

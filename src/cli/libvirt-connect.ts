@@ -1,4 +1,4 @@
-import type { Connect } from '../connection/session.ts';
+import type { Connect } from '../connection/connect.ts';
 import { type CallObserver, connect, LibvirtClient, type LibvirtUri, TransportError } from '../libvirt/index.ts';
 import type { Simulator } from '../sim/index.ts';
 

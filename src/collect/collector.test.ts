@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { fleetNames, SimulatedHost, timedOut, vm } from '../../test/support/simulated-host.ts';
+import type { CollectedName } from '../model/collected.ts';
 import { STATS_GROUPS } from '../model/snapshot.ts';
 
 const running = (count: number) => ({ fleets: [{ count, mixedStates: false }] });
-const EVERYTHING = { pools: true, jobs: true, vcpuMapping: true } as const;
+const EVERYTHING = { wanted: new Set<CollectedName>([...STATS_GROUPS, 'pools', 'jobs', 'vcpu_mapping']) };
 const UUID = (digit: number) => `00000000-0000-4000-8000-${String(digit).padStart(12, '0')}`;
 
 describe('a collection', () => {
@@ -35,7 +36,7 @@ describe('a collection', () => {
   });
 
   it('makes no call for lists and XML on a host where nothing happens, but one list a minute', async () => {
-    await using host = new SimulatedHost(running(20), { groups: new Set(['state', 'balloon']) });
+    await using host = new SimulatedHost(running(20), { wanted: new Set(['state', 'balloon']) });
     await host.collect();
     await host.pass(15_000);
     host.takeCalls();
@@ -47,7 +48,7 @@ describe('a collection', () => {
   });
 
   it('reads every XML again in the second ten minutes, a few at a time', async () => {
-    await using host = new SimulatedHost(running(200), { groups: new Set(['state']) });
+    await using host = new SimulatedHost(running(200), { wanted: new Set(['state']) });
     await host.collect();
     await host.pass(600_000);
     host.takeCalls();
@@ -79,7 +80,7 @@ describe('a collection', () => {
   });
 
   it('is what has arrived, for who joins it with less time', async () => {
-    await using host = new SimulatedHost(running(8), { pools: true });
+    await using host = new SimulatedHost(running(8), { wanted: new Set<CollectedName>([...STATS_GROUPS, 'pools']) });
     await host.collect();
     await host.pass(15_000);
     host.simulator.inject({ procedure: 'connectGetAllDomainStats', vm: 'vm-006', delayMs: 5_000 });
@@ -99,7 +100,7 @@ describe('a collection', () => {
   });
 
   it('asks for the groups that are wanted and no others', async () => {
-    await using host = new SimulatedHost(running(3), { groups: new Set(['state', 'interface']) });
+    await using host = new SimulatedHost(running(3), { wanted: new Set(['state', 'interface']) });
     const { stats } = vm(await host.collect(), 'vm-002');
     assert.deepEqual(
       Object.keys(stats).filter((key) => stats[key as keyof typeof stats] !== undefined),
@@ -108,7 +109,7 @@ describe('a collection', () => {
   });
 
   it('without groups makes no statistics call, and knows all the same who runs and whether libvirt is there', async () => {
-    await using host = new SimulatedHost(running(3), { groups: new Set() });
+    await using host = new SimulatedHost(running(3), { wanted: new Set() });
     await host.collect();
     await host.pass(15_000);
     host.takeCalls();

@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { SimulatedHost, timedOut } from '../../test/support/simulated-host.ts';
+import type { CollectedName } from '../model/collected.ts';
 import type { DomainSnapshot, Snapshot } from '../model/snapshot.ts';
+import { STATS_GROUPS } from '../model/snapshot.ts';
 import type { Hypervisor } from '../sim/hypervisor/hypervisor.ts';
 
 const NAMES = Array.from({ length: 12 }, (_, i) => `vm-${String(i + 1).padStart(3, '0')}`);
@@ -54,7 +56,10 @@ describe('under everything that can happen', () => {
   it('counters never run backwards, names are unique and calls are bounded', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), async (steps) => {
-        await using host = new SimulatedHost({ fleets: [{ count: 12, mixedStates: false }] }, { jobs: true });
+        await using host = new SimulatedHost(
+          { fleets: [{ count: 12, mixedStates: false }] },
+          { wanted: new Set<CollectedName>([...STATS_GROUPS, 'jobs']) },
+        );
         const { hypervisor } = host.simulator;
         const seen = new Map<string, number | bigint>();
         const check = (snapshot: Snapshot) => {

@@ -2,8 +2,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { fleetNames, SimulatedHost, timedOut, vm } from '../../test/support/simulated-host.ts';
+import type { CollectedName } from '../model/collected.ts';
+import { STATS_GROUPS } from '../model/snapshot.ts';
 
 const running = (count: number) => ({ fleets: [{ count, mixedStates: false }] });
+const EVERYTHING = { wanted: new Set<CollectedName>([...STATS_GROUPS, 'pools', 'jobs', 'vcpu_mapping']) };
 const INVALID_ARGUMENT = 8;
 const INTERNAL_ERROR = 1;
 
@@ -96,7 +99,7 @@ describe('a VM that hangs', () => {
   });
 
   it('does not hold up the jobs of others', async () => {
-    await using host = new SimulatedHost(running(10), { jobs: true });
+    await using host = new SimulatedHost(running(10), { wanted: new Set<CollectedName>([...STATS_GROUPS, 'jobs']) });
     host.simulator.hypervisor.hang('vm-003');
     host.simulator.hypervisor.migrate('vm-005', { durationMs: 600_000 });
     await host.collect();
@@ -142,7 +145,9 @@ describe('many VMs that hang', () => {
   });
 
   it('fifteen take no more than ten workers in an hour, and those that answered at first stay fresh', async () => {
-    await using host = new SimulatedHost(running(100), { jobs: true, pools: true });
+    await using host = new SimulatedHost(running(100), {
+      wanted: new Set<CollectedName>([...STATS_GROUPS, 'pools', 'jobs']),
+    });
     const hung = fleetNames(100)
       .filter((_, i) => i % 6 === 3)
       .slice(0, 15);
@@ -170,7 +175,7 @@ describe('many VMs that hang', () => {
   });
 
   it('all of them leave the daemon half of its workers, and keep their states', async () => {
-    await using host = new SimulatedHost(running(100), { jobs: true, pools: true, vcpuMapping: true });
+    await using host = new SimulatedHost(running(100), EVERYTHING);
     for (const name of fleetNames(100)) host.simulator.hypervisor.hang(name);
     await host.scrape(40, 15_000, (snapshot) => {
       assert.equal(snapshot.up, true);
@@ -189,7 +194,7 @@ describe('many VMs that hang', () => {
 
   it('all of them, a pool that hangs and then the daemon itself take sixteen workers', async () => {
     const pools = [{ name: 'images', capacityBytes: 1_000, allocationBytes: 400 }];
-    await using host = new SimulatedHost({ ...running(100), pools }, { jobs: true, pools: true, vcpuMapping: true });
+    await using host = new SimulatedHost({ ...running(100), pools }, EVERYTHING);
     await host.collect();
     await host.pass(15_000);
     host.simulator.inject({ procedure: 'storagePoolGetInfo', delayMs: 10_000_000 });
@@ -239,7 +244,7 @@ describe('many VMs that hang', () => {
 
 describe('a VM whose job somebody holds', () => {
   it('is partial: asked once more, then served with its last values, and not blamed', async () => {
-    await using host = new SimulatedHost(running(20), { jobs: true });
+    await using host = new SimulatedHost(running(20), { wanted: new Set<CollectedName>([...STATS_GROUPS, 'jobs']) });
     const before = vm(await host.collect(), 'vm-004');
     host.simulator.hypervisor.migrate('vm-004', { durationMs: 600_000 });
     await host.pass(15_000);
@@ -263,7 +268,7 @@ describe('a VM whose job somebody holds', () => {
   });
 
   it('leaves with its job when it has migrated away', async () => {
-    await using host = new SimulatedHost(running(5), { jobs: true });
+    await using host = new SimulatedHost(running(5), { wanted: new Set<CollectedName>([...STATS_GROUPS, 'jobs']) });
     host.simulator.hypervisor.migrate('vm-004', { durationMs: 20_000 });
     assert.equal(vm(await host.collect(), 'vm-004').job?.type, 2);
     await host.pass(30_000);

@@ -26,7 +26,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     return runNova(argv, {
       ...machine,
       openCollector: (uri, groups, logger) =>
-        createCollector({ connect: connectTo(uri), target: uri.text, groups, clock: SYSTEM_CLOCK, logger }),
+        createCollector({ connect: connectTo(uri), target: uri.text, wanted: groups, clock: SYSTEM_CLOCK, logger }),
     });
   },
   async telegraf(argv) {

@@ -1,15 +1,9 @@
+import { VirtlensError } from '../base/error.ts';
+
 /**
- * - `ERR_COLLECT_CLOSED`: the collector has been closed.
+ * - `ERR_CONNECTION_CLOSED`: the connection to the host has been closed from here.
  */
-export type CollectErrorCode = 'ERR_COLLECT_CLOSED';
+export type ConnectionErrorCode = 'ERR_CONNECTION_CLOSED';
 
 /** What this room throws of its own; libvirt's errors stay libvirt's. */
-export class CollectError extends Error {
-  readonly code: CollectErrorCode;
-
-  constructor(code: CollectErrorCode, message: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause });
-    this.name = 'CollectError';
-    this.code = code;
-  }
-}
+export class ConnectionError extends VirtlensError<ConnectionErrorCode> {}

@@ -1,14 +1,18 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
-import { CollectError } from './connection-error.ts';
-import { type Connect, Session } from './session.ts';
+import { Reported } from '../base/reported.ts';
+import { cut } from '../base/text.ts';
+import type { Connect } from './connect.ts';
+import { ConnectionError } from './connection-error.ts';
+import { EventHub } from './events.ts';
+import { Session } from './session.ts';
 
 const BACK_OFF_FIRST_MS = 500;
 const BACK_OFF_MAX_MS = 30_000;
-/** Different reasons that are told for one outage. */
-const COMPLAINTS_MAX = 8;
 /** An attempt that takes longer goes badly. */
 const SLOW_ATTEMPT_MS = 3_000;
+/** More of an error's message is neither kept nor logged. */
+const MESSAGE_MAX = 1_000;
 
 export interface ConnectorOptions {
   readonly connect: Connect;
@@ -17,32 +21,34 @@ export interface ConnectorOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   /**
-   * Whether an error says that trying again is in vain. Before the first connection such an error is left to whoever asked for one:
-   * it is neither logged nor tried again for. Later the daemon has been there, and may be again.
+   * Whether an error says that trying again cannot work. Before the first connection such an error is left to the caller that asked for
+   * one: it is neither logged nor tried again for. Later the daemon has been there, and may be again.
    */
   readonly isHopeless?: ((error: Error) => boolean) | undefined;
-  /** Called with every new connection, before anyone may use it. */
-  prepare(session: Session, signal: AbortSignal): Promise<void>;
+  /** Called with every new session, before anyone may use it. */
+  onOpened?(session: Session): void;
 }
 
 /**
- * Keeps one session with the daemon: reconnects with back-off when it is lost, at once when somebody needs it, and says in the log
- * once that it is away and once that it is back.
+ * Keeps one session with the daemon: reconnects with back-off when it is lost, at once when somebody needs it, and logs once that it is
+ * away and once that it is back. Whoever listens to its events is subscribed again on every connection.
  */
 export class Connector {
+  readonly events: EventHub;
   readonly #options: ConnectorOptions;
   readonly #abort = new AbortController();
+  /** What the log says of the connection. */
+  readonly #reported = new Reported<'connection'>();
   #session: Session | undefined;
   #attempt: Promise<Session> | undefined;
   #attemptedAtMs = 0;
   #cancelRetry: (() => void) | undefined;
   #backOffMs = BACK_OFF_FIRST_MS;
-  /** Reasons that the log has been told since the last connection. */
-  readonly #complaints = new Set<string>();
   #wasConnected = false;
 
   constructor(options: ConnectorOptions) {
     this.#options = options;
+    this.events = new EventHub(options.logger);
   }
 
   /** The session, if there is one now. */
@@ -52,9 +58,7 @@ export class Connector {
 
   /** The session, connecting if there is none; attempts are shared. Rejects with the connection's error. */
   acquire(): Promise<Session> {
-    if (this.#abort.signal.aborted) {
-      return Promise.reject(closedError());
-    }
+    if (this.#abort.signal.aborted) return Promise.reject(closedError());
     if (this.#session !== undefined) return Promise.resolve(this.#session);
     this.#cancelRetry?.();
     this.#cancelRetry = undefined;
@@ -68,12 +72,12 @@ export class Connector {
   }
 
   /**
-   * Whether there is no session, and connecting goes badly: the last attempt failed, or the one under way takes long. Who waits for a
-   * session then should not wait for long.
+   * Whether there is no session, and connecting goes badly: the last attempt failed, or the one under way takes long. A caller that waits
+   * for a session then should not wait for long.
    */
   get isTroubled(): boolean {
     if (this.#session !== undefined) return false;
-    if (this.#complaints.size > 0) return true;
+    if (!this.#reported.isHealthy('connection')) return true;
     return this.#attempt !== undefined && this.#options.clock.monotonicMs() - this.#attemptedAtMs > SLOW_ATTEMPT_MS;
   }
 
@@ -88,15 +92,14 @@ export class Connector {
   }
 
   async #open(): Promise<Session> {
-    const { connect, target, clock, logger, prepare } = this.#options;
-    let session: Session | undefined;
+    const { connect, clock, logger } = this.#options;
+    let session: Session;
     try {
-      session = await Session.open(connect, clock, this.#abort.signal);
-      await prepare(session, this.#abort.signal);
+      const prepare = this.events.attach.bind(this.events);
+      session = await Session.open({ connect, clock, logger, prepare }, this.#abort.signal);
     } catch (error) {
-      session?.destroy();
       if (this.#wasConnected || this.#options.isHopeless?.(error as Error) !== true) {
-        this.#complain(error as Error);
+        this.#report(error as Error);
         this.#retryLater();
       }
       throw error;
@@ -105,43 +108,42 @@ export class Connector {
       await session.close();
       throw closedError();
     }
+    this.#use(session);
+    return session;
+  }
+
+  #use(session: Session): void {
+    const { target, clock, logger, onOpened } = this.#options;
+    onOpened?.(session);
     this.#session = session;
     const connectedAtMs = clock.monotonicMs();
-    logger.info(
-      this.#wasConnected || this.#complaints.size > 0 ? 'connected to libvirt again' : 'connected to libvirt',
-      {
-        uri: target,
-        connection: session.control.description,
-      },
-    );
+    const wasAway = this.#reported.clear('connection') || this.#wasConnected;
     this.#wasConnected = true;
-    this.#complaints.clear();
-    const opened = session;
-    void session.control.closed.then((error) => {
+    logger.info(wasAway ? 'connected to libvirt again' : 'connected to libvirt', {
+      uri: target,
+      connection: session.control.description,
+    });
+    void session.closed.then((error) => {
       // When it is closed from here, its other connections are still saying goodbye.
       if (this.#abort.signal.aborted) return;
-      opened.destroy();
+      session.destroy();
       this.#session = undefined;
       logger.warn('the connection to libvirt is lost; virtlens connects again', {
         uri: target,
-        error: error?.message,
+        err: error && cut(error.message, MESSAGE_MAX),
       });
       // A daemon that takes connections only to drop them is not asked ever more often.
       if (clock.monotonicMs() - connectedAtMs > BACK_OFF_MAX_MS) this.#backOffMs = BACK_OFF_FIRST_MS;
       this.#retryLater();
     });
-    return session;
   }
 
-  /** The same trouble is told once, however often it is met. */
-  #complain(error: Error): void {
-    if (this.#abort.signal.aborted || this.#complaints.has(error.message)) return;
-    // Messages with something that changes in them must not fill memory and log.
-    if (this.#complaints.size >= COMPLAINTS_MAX) return;
-    this.#complaints.add(error.message);
+  #report(error: Error): void {
+    const message = cut(error.message, MESSAGE_MAX);
+    if (this.#abort.signal.aborted || !this.#reported.note('connection', message)) return;
     this.#options.logger.error('libvirt cannot be reached; virtlens keeps trying', {
       uri: this.#options.target,
-      error: error.message,
+      err: message,
     });
   }
 
@@ -155,6 +157,6 @@ export class Connector {
   }
 }
 
-function closedError(): CollectError {
-  return new CollectError('ERR_COLLECT_CLOSED', 'the collector has been closed');
+function closedError(): ConnectionError {
+  return new ConnectionError('ERR_CONNECTION_CLOSED', 'the connection to the host has been closed');
 }

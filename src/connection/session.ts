@@ -1,296 +1,381 @@
 import type { Clock } from '../base/clock.ts';
-import {
-  type ArgsOf,
-  isUnsupported,
-  type LibvirtClient,
-  LibvirtError,
-  type ProcedureName,
-  type ResultOf,
-} from '../libvirt/index.ts';
+import type { Logger } from '../base/logger.ts';
+import { type ArgsOf, type LibvirtClient, LibvirtError, type ProcedureName, type ResultOf } from '../libvirt/index.ts';
 import type { HostInfo } from '../model/snapshot.ts';
-import { CallLane } from './call-lane.ts';
+import type { Connect } from './connect.ts';
+import { readHostInfo } from './host-info.ts';
+import { Lines, type Seat } from './lines.ts';
+import { type CallKindName, type Permit, WorkerBudget } from './worker-budget.ts';
 
-/**
- * Calls that one connection has under way at most: libvirtd serves five requests of a client at a time (`max_client_requests`), and
- * with the fifth it warns in its log and stops reading from the connection, keepalive included.
- */
-export const CALLS_PER_CLIENT = 4;
-/**
- * The most calls under way at once that may hang with a VM or a pool. libvirtd has 20 workers (`max_workers`), and such a call keeps
- * one until the VM answers: this is what virtlens may ever take from everybody else. Ten are for bulk statistics (MAX_BULK_CALLS),
- * one is for jobs and one for pools.
- */
-export const MAX_HANGING_CALLS = 12;
-/** A line without calls is closed when the others have this much room: as much as a collection uses at once. */
-const LINE_ROOM_WANTED = 3;
-/** After a connection was refused, no further one is tried for this long. */
-const REFUSED_MS = 60_000;
-/** One call's own limit while a connection is set up. */
-const SET_UP_TIMEOUT_MS = 10_000;
+/** A control connection that leaves a ping or a list unanswered for this long is replaced. */
+export const CONTROL_SILENT_MAX_MS = 30_000;
+/** After an attempt to replace it has failed, the next one waits this long, and twice as long each time. */
+const REPLACE_AGAIN_FIRST_MS = 30_000;
+const REPLACE_AGAIN_MAX_MS = 600_000;
 
-/** Opens a connection to the daemon, ready for calls. It must settle in bounded time; the signal ends it at once. */
-export type Connect = (signal: AbortSignal) => Promise<LibvirtClient>;
+export interface SessionOptions {
+  readonly connect: Connect;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Called with every control connection before it is used. */
+  prepare(control: LibvirtClient, signal: AbortSignal): Promise<void>;
+}
 
-/** The right to have one call under way on a client, until `leave`. */
-export interface Place {
-  readonly client: LibvirtClient;
+/** A call under way whose reply is used whenever it comes. */
+export interface SentCall<T> {
+  /** Rejects with libvirt's error. */
+  readonly reply: Promise<T>;
+  /** Notes that nothing waits for the reply any more: until it comes, the call counts as blocked. */
+  giveUp(): void;
+}
+
+/** The right to have one call that may hang under way. */
+export interface CallPlace {
+  /** The connection to make it on; undefined when none can be had. Waits until one is open and has room. To be settled before `leave`. */
+  client(): Promise<LibvirtClient | undefined>;
+  /** Nothing waits for the call any more: until it has left, it counts as blocked. */
+  giveUp(): void;
+  /** The daemon has answered, or the connection is gone: to be called then, and not before. */
   leave(): void;
 }
 
-/** A connection for calls that may hang. */
-interface Line {
-  readonly client: LibvirtClient;
-  readonly places: number;
-  taken: number;
-}
+/** The kinds of calls that hang only when the daemon itself does. */
+export type ControlKind = 'domain' | 'daemon';
+/** The kinds of calls that may hang with a VM or a pool. */
+export type LineKind = Exclude<CallKindName, ControlKind | 'replacement'>;
 
 /**
  * One life of the daemon's connection: everything that is learnt about the daemon is forgotten with it.
  *
  * The control connection carries events and the calls that hang only when the daemon itself does: lists, XML, pings. Calls that may
- * hang with a VM or a pool go over other connections, so that the daemon never stops reading from the first. One such line is kept;
- * more are opened while calls that hang fill those that there are.
+ * hang with a VM or a pool go over lines. Every call takes a place of one budget.
  */
 export class Session {
-  readonly control: LibvirtClient;
   readonly host: HostInfo;
-  /**
-   * Whether the all-domain statistics call tells what the older calls do; found out by the first use. libvirt's own test driver has
-   * the call, but answers it with the state alone (testConnectGetAllDomainStats of libvirt 9.0).
-   */
-  bulkStats: boolean;
-  /** Whether the daemon knows that call's NOWAIT flag (libvirt 4.5); found out by the first use. */
-  noWait = true;
-  /** When the daemon was last found silent for a whole collection, monotonic. */
-  silentSinceMs: number | undefined;
-  /** When the daemon last answered anything, monotonic. */
-  heardAtMs: number;
-  readonly #connect: Connect;
-  readonly #clock: Clock;
+  /** Settles when the control connection is gone and was not replaced; with the reason, if there is one. Never rejects. */
+  readonly closed: Promise<LibvirtError | undefined>;
+  readonly #options: SessionOptions;
   readonly #abort = new AbortController();
-  readonly #lane = new CallLane(() => CALLS_PER_CLIENT - this.#takenOnControl);
-  #lines: Line[] = [];
-  /** Lines that have done their service and are saying goodbye. */
-  readonly #leaving = new Set<LibvirtClient>();
-  #waitingForPlace = 0;
-  /** Whoever waits for a place to be left, because no connection can be opened. */
-  #placeWaiters: Array<() => void> = [];
-  #opening: Promise<boolean> | undefined;
-  /** Until when no further connection is tried, monotonic. */
-  #refusedUntilMs = Number.NEGATIVE_INFINITY;
+  readonly #closed = Promise.withResolvers<LibvirtError | undefined>();
+  readonly #budget: WorkerBudget;
+  readonly #lines: Lines;
+  #control: LibvirtClient;
+  /** Calls on the control connection that are not answered. */
+  #controlCalls = new Set<Permit>();
+  /** Control connections that were replaced, and stay open until they have answered everything. */
+  readonly #replaced = new Set<LibvirtClient>();
+  #heardAtMs: number;
+  #silentSinceMs: number | undefined;
   #ping: Promise<boolean> | undefined;
+  /** Pings and lists of the control connection that were not answered in time. */
+  #overdue = new Set<object>();
+  #isReplacing = false;
+  #replaceAgainMs = REPLACE_AGAIN_FIRST_MS;
+  /** Attempts to replace it that failed: the daemon may still work on them, until it is heard again. */
+  readonly #failedAttempts = new Set<Permit>();
+  readonly #cancels = new Set<() => void>();
 
-  private constructor(control: LibvirtClient, host: HostInfo, connect: Connect, clock: Clock) {
-    this.control = control;
+  private constructor(control: LibvirtClient, host: HostInfo, options: SessionOptions) {
+    this.#control = control;
     this.host = host;
-    this.bulkStats = host.driver.toUpperCase() !== 'TEST';
-    this.#connect = connect;
-    this.#clock = clock;
-    this.heardAtMs = clock.monotonicMs();
+    this.closed = this.#closed.promise;
+    this.#options = options;
+    this.#budget = new WorkerBudget((places) => (places === 'control' ? this.#lines.takenOnControl : 0));
+    this.#lines = new Lines({
+      connect: options.connect,
+      clock: options.clock,
+      signal: this.#abort.signal,
+      control: () => this.#control,
+      onControlLeft: () => this.#budget.admitWaiting(),
+    });
+    this.#heardAtMs = options.clock.monotonicMs();
+    this.#follow(control);
   }
 
   /** Connects, and asks the daemon who it is. Rejects with the error of the connection. */
-  static async open(connect: Connect, clock: Clock, signal: AbortSignal): Promise<Session> {
-    const control = await connect(signal);
+  static async open(options: SessionOptions, signal: AbortSignal): Promise<Session> {
+    const control = await options.connect(signal);
     try {
-      return new Session(control, await readHostInfo(control, signal), connect, clock);
+      const host = await readHostInfo(control, signal);
+      await options.prepare(control, signal);
+      return new Session(control, host, options);
     } catch (error) {
       control.destroy();
       throw error;
     }
   }
 
-  // ---- calls that hang only with the daemon --------------------------------------------------------------------------------------
-
-  /** Calls on the control connection that were given up waiting for and are not answered. */
-  get givenUpCalls(): number {
-    return this.#lane.givenUp;
+  /** The control connection of now. */
+  get control(): LibvirtClient {
+    return this.#control;
   }
 
-  /** Whether calls about single VMs would have to wait on the control connection: earlier ones are not answered. */
-  get isControlFull(): boolean {
-    return this.#lane.isFull(1);
+  get isOpen(): boolean {
+    return this.#control.isOpen;
   }
 
-  /** Asks the daemon about itself: a list, its version. Such calls always find a place while the daemon answers. */
-  ask<N extends ProcedureName>(name: N, args: ArgsOf<N>, signal: AbortSignal): Promise<ResultOf<N>> {
-    return this.#lane.run(() => this.#call(name, args), signal);
+  // ---- whether the daemon listens ------------------------------------------------------------------------------------------------
+
+  /** When the daemon last answered anything, monotonic. */
+  get heardAtMs(): number {
+    return this.#heardAtMs;
   }
 
-  /** Asks about one VM what no monitor is needed for, leaving one place to `ask`. */
-  askOfDomain<N extends ProcedureName>(name: N, args: ArgsOf<N>, signal: AbortSignal): Promise<ResultOf<N>> {
-    return this.#lane.run(() => this.#call(name, args), signal, 1);
-  }
-
-  /** Whether the daemon answers; pends while it does not. There is never more than one such call. */
-  ping(): Promise<boolean> {
-    this.#ping ??= this.ask('connectGetLibVersion', undefined, this.#abort.signal)
-      .then(
-        () => true,
-        (error: LibvirtError) => error.code === 'ERR_LIBVIRT_REMOTE',
-      )
-      .finally(() => {
-        this.#ping = undefined;
-      });
-    return this.#ping;
+  /** Since when the daemon is known to be silent, monotonic; undefined when it is not. */
+  get silentSinceMs(): number | undefined {
+    return this.#silentSinceMs;
   }
 
   /** Notes that the daemon has answered something. */
   noteHeard(): void {
-    this.heardAtMs = this.#clock.monotonicMs();
+    this.#heardAtMs = this.#options.clock.monotonicMs();
+    for (const permit of this.#failedAttempts) permit.release();
+    this.#failedAttempts.clear();
   }
 
-  async #call<N extends ProcedureName>(name: N, args: ArgsOf<N>): Promise<ResultOf<N>> {
+  /** Notes that the daemon has answered nothing for a whole collection. */
+  noteSilent(): void {
+    this.#silentSinceMs = this.#options.clock.monotonicMs();
+  }
+
+  /** Notes that it is no longer so. */
+  endSilence(): void {
+    this.#silentSinceMs = undefined;
+  }
+
+  /** Whether the daemon answers; pends while it does not. There is never more than one such call on a connection. */
+  ping(): Promise<boolean> {
+    if (this.#ping !== undefined) return this.#ping;
+    const answer = this.sendWatched('connectGetLibVersion', undefined).reply.then(
+      () => true,
+      (error: LibvirtError) => error.code === 'ERR_LIBVIRT_REMOTE',
+    );
+    this.#ping = answer;
+    void answer.finally(() => {
+      if (this.#ping === answer) this.#ping = undefined;
+    });
+    return answer;
+  }
+
+  // ---- calls that hang only with the daemon --------------------------------------------------------------------------------------
+
+  /** Calls that nothing waits for any more and that are not answered, on any connection. */
+  get blockedCalls(): number {
+    return this.#budget.blockedCalls();
+  }
+
+  /** Whether a call of this kind would have to wait for a place. */
+  mustWait(kind: ControlKind): boolean {
+    return !this.#budget.admits(kind);
+  }
+
+  /** Makes a call on the control connection. Rejects with `ERR_LIBVIRT_ABORTED` when the signal comes first. */
+  ask<N extends ProcedureName>(kind: ControlKind, name: N, args: ArgsOf<N>, signal: AbortSignal): Promise<ResultOf<N>> {
+    return this.#budget.run(kind, (permit) => this.#call(permit, name, args), signal);
+  }
+
+  /** Makes a call on the control connection whose reply is used whenever it comes. */
+  send<N extends ProcedureName>(kind: ControlKind, name: N, args: ArgsOf<N>): SentCall<ResultOf<N>> {
+    let permit: Permit | undefined;
+    let isGivenUp = false;
+    const reply = this.#budget.run(
+      kind,
+      (admitted) => {
+        permit = admitted;
+        if (isGivenUp) admitted.giveUp();
+        return this.#call(admitted, name, args);
+      },
+      this.#abort.signal,
+    );
+    return {
+      reply,
+      giveUp: () => {
+        isGivenUp = true;
+        permit?.giveUp();
+      },
+    };
+  }
+
+  /**
+   * Makes a call about the daemon that every daemon answers soon. If this one does not, waiting for a place included, the control
+   * connection is replaced.
+   */
+  sendWatched<N extends ProcedureName>(name: N, args: ArgsOf<N>): SentCall<ResultOf<N>> {
+    const sent = this.send('daemon', name, args);
+    const overdue = this.#overdue;
+    const cancel = this.#after(CONTROL_SILENT_MAX_MS, () => {
+      overdue.add(sent);
+      if (overdue === this.#overdue) void this.#replaceControl();
+    });
+    const end = () => {
+      cancel();
+      overdue.delete(sent);
+    };
+    sent.reply.then(end, end);
+    return sent;
+  }
+
+  async #call<N extends ProcedureName>(permit: Permit, name: N, args: ArgsOf<N>): Promise<ResultOf<N>> {
+    const client = this.#control;
+    this.#controlCalls.add(permit);
+    const calls = this.#controlCalls;
     try {
-      const result = await this.control.call(name, args, { timeoutMs: Number.POSITIVE_INFINITY });
+      const result = await client.call(name, args, { timeoutMs: Number.POSITIVE_INFINITY });
       this.noteHeard();
       return result;
     } catch (error) {
       if (error instanceof LibvirtError && error.code === 'ERR_LIBVIRT_REMOTE') this.noteHeard();
       throw error;
+    } finally {
+      calls.delete(permit);
+      if (client !== this.#control && calls.size === 0) this.#closeReplaced(client);
     }
   }
 
   // ---- calls that may hang -------------------------------------------------------------------------------------------------------
 
-  /** Whether a place can be had without waiting until one is left: there is room, or another connection may be opened. */
-  get hasRoom(): boolean {
-    if (this.#placesTaken + this.#waitingForPlace >= MAX_HANGING_CALLS) return false;
-    return this.#clock.monotonicMs() >= this.#refusedUntilMs || this.#lineWithRoom() !== undefined;
+  /** Calls of one kind that nothing waits for any more and that are not answered, with those that use the same places. */
+  get blockedStatistics(): number {
+    return this.#budget.blockedCalls('statistics');
   }
 
-  /**
-   * A place for one call that may hang, opening a connection if need be and waiting if none can be opened; undefined when none can be
-   * had. Whoever takes it leaves it when the daemon has answered or the connection is gone, and not before: the count of workers
-   * taken depends on it.
-   */
-  async takePlace(): Promise<Place | undefined> {
-    if (this.#placesTaken + this.#waitingForPlace >= MAX_HANGING_CALLS) return undefined;
-    let line = this.#lineWithRoom();
-    this.#waitingForPlace++;
-    try {
-      while (line === undefined) {
-        if (!this.control.isOpen) return undefined;
-        if (this.#clock.monotonicMs() < this.#refusedUntilMs) {
-          await new Promise<void>((resolve) => this.#placeWaiters.push(resolve));
-        } else {
-          this.#opening ??= this.#openLine().finally(() => {
-            this.#opening = undefined;
-          });
-          if (!(await this.#opening)) this.#refusedUntilMs = this.#clock.monotonicMs() + REFUSED_MS;
-        }
-        line = this.#lineWithRoom();
-      }
-    } finally {
-      this.#waitingForPlace--;
-    }
-    const taken = line;
-    taken.taken++;
-    let isTaken = true;
+  /** Whether a call of this kind can be made without waiting until another one is answered. */
+  hasPlace(kind: LineKind): boolean {
+    return this.#budget.admits(kind) && this.#lines.hasRoom;
+  }
+
+  /** Whether `takePlace` would return a place. */
+  hasPermit(kind: LineKind): boolean {
+    return this.#budget.admits(kind);
+  }
+
+  /** A place for one call; undefined when none is free. */
+  takePlace(kind: LineKind): CallPlace | undefined {
+    const permit = this.#budget.tryEnter(kind);
+    if (permit === undefined) return undefined;
+    let seat: Seat | undefined;
     return {
-      client: taken.client,
+      client: async () => {
+        seat ??= await this.#lines.takeSeat();
+        return seat?.client;
+      },
+      giveUp: () => permit.giveUp(),
       leave: () => {
-        if (isTaken) this.#leave(taken);
-        isTaken = false;
+        permit.release();
+        seat?.leave();
       },
     };
   }
 
+  // ---- replacing the control connection ------------------------------------------------------------------------------------------
+
+  /**
+   * Opens another control connection in the place of one that does not answer. The calls that the old one leaves behind keep places of
+   * the budget, so that this cannot be done again and again with a daemon that hangs.
+   */
+  async #replaceControl(): Promise<void> {
+    if (this.#isReplacing || !this.isOpen || this.#abort.signal.aborted) return;
+    // Where the daemon takes a single connection, the new one can only follow the old one.
+    if (this.#lines.isControlShared) return this.#control.destroy();
+    const attempt =
+      this.#budget.room('replacement') > this.#controlCalls.size ? this.#budget.tryEnter('replacement') : undefined;
+    if (attempt === undefined) return this.#replaceLater();
+    const { connect, prepare } = this.#options;
+    this.#isReplacing = true;
+    let fresh: LibvirtClient;
+    try {
+      fresh = await connect(this.#abort.signal);
+      this.noteHeard();
+    } catch {
+      this.#failedAttempts.add(attempt);
+      return this.#replaceLater();
+    } finally {
+      this.#isReplacing = false;
+    }
+    const isNeeded = this.#overdue.size > 0 && this.isOpen && !this.#abort.signal.aborted;
+    if (isNeeded && this.#budget.room('replacement') >= this.#controlCalls.size) {
+      this.#useAsControl(fresh);
+      await prepare(fresh, this.#abort.signal).catch(() => fresh.destroy());
+    } else fresh.destroy();
+    attempt.release();
+  }
+
+  #replaceLater(): void {
+    if (this.#abort.signal.aborted) return;
+    const overdue = this.#overdue;
+    this.#after(this.#replaceAgainMs, () => {
+      if (overdue === this.#overdue && overdue.size > 0) void this.#replaceControl();
+    });
+    this.#replaceAgainMs = Math.min(REPLACE_AGAIN_MAX_MS, this.#replaceAgainMs * 2);
+  }
+
+  #useAsControl(fresh: LibvirtClient): void {
+    const old = this.#control;
+    const left = this.#controlCalls;
+    this.#control = fresh;
+    this.#controlCalls = new Set();
+    this.#overdue = new Set();
+    this.#ping = undefined;
+    this.#replaceAgainMs = REPLACE_AGAIN_FIRST_MS;
+    this.#replaced.add(old);
+    this.#follow(fresh);
+    this.#options.logger.warn('the control connection to libvirt does not answer; another one takes its place', {
+      connection: old.description,
+      unanswered: left.size,
+    });
+    for (const permit of left) {
+      permit.giveUp();
+      permit.changeKind('replacement');
+    }
+    if (left.size === 0) this.#closeReplaced(old);
+  }
+
+  #closeReplaced(client: LibvirtClient): void {
+    void client.close().then(() => this.#replaced.delete(client));
+  }
+
+  #follow(control: LibvirtClient): void {
+    void control.closed.then((error) => {
+      if (control === this.#control) this.#closed.resolve(error);
+    });
+  }
+
+  // ---- the end -------------------------------------------------------------------------------------------------------------------
+
   /** Says goodbye on every connection. */
   async close(): Promise<void> {
-    this.#abort.abort();
-    await Promise.all(this.#clients().map((client) => client.close()));
-    this.#admit();
+    this.#end();
+    await Promise.all([...this.#clients()].map((client) => client.close()));
+    this.#lines.wakeWaiting();
   }
 
   /** Drops every connection without a word: the daemon does not listen any more. */
   destroy(): void {
-    this.#abort.abort();
+    this.#end();
     for (const client of this.#clients()) client.destroy();
-    this.#admit();
+    this.#lines.wakeWaiting();
   }
 
-  /** Those that wait for a place look again. */
-  #admit(): void {
-    for (const look of this.#placeWaiters.splice(0)) look();
+  #end(): void {
+    this.#abort.abort();
+    for (const cancel of this.#cancels) cancel();
+    this.#cancels.clear();
   }
 
-  #clients(): readonly LibvirtClient[] {
-    return [...new Set([this.control, ...this.#lines.map((line) => line.client), ...this.#leaving])];
+  #clients(): ReadonlySet<LibvirtClient> {
+    return new Set([this.#control, ...this.#lines.clients, ...this.#replaced]);
   }
 
-  get #placesTaken(): number {
-    return this.#lines.reduce((sum, line) => sum + line.taken, 0);
+  #after(delayMs: number, action: () => void): () => void {
+    const cancel = this.#options.clock.schedule(delayMs, () => {
+      this.#cancels.delete(cancelIt);
+      action();
+    });
+    const cancelIt = () => {
+      this.#cancels.delete(cancelIt);
+      cancel();
+    };
+    this.#cancels.add(cancelIt);
+    return cancelIt;
   }
-
-  get #takenOnControl(): number {
-    return this.#lines.find((line) => line.client === this.control)?.taken ?? 0;
-  }
-
-  #lineWithRoom(): Line | undefined {
-    this.#lines = this.#lines.filter((line) => line.client.isOpen || line.taken > 0);
-    return this.#lines.find((line) => line.client.isOpen && line.taken < line.places);
-  }
-
-  /** Opens one more line; false when the daemon takes no further connection. */
-  async #openLine(): Promise<boolean> {
-    let client: LibvirtClient;
-    try {
-      client = await this.#connect(this.#abort.signal);
-    } catch {
-      if (this.#lines.length > 0) return false;
-      // A daemon or tunnel that takes a single connection: the control connection must do for all, one place always left free.
-      this.#lines.push({ client: this.control, places: CALLS_PER_CLIENT - 1, taken: 0 });
-      return false;
-    }
-    if (!this.control.isOpen || this.#abort.signal.aborted) {
-      client.destroy();
-      return false;
-    }
-    this.#lines.push({ client, places: CALLS_PER_CLIENT, taken: 0 });
-    return true;
-  }
-
-  #leave(line: Line): void {
-    line.taken--;
-    if (line.client === this.control) this.#lane.admit();
-    this.#admit();
-    if (line.taken > 0) return;
-    const others = this.#lines.filter((other) => other !== line && other.client.isOpen);
-    const room = others.reduce((sum, other) => sum + other.places - other.taken, 0);
-    if (room < LINE_ROOM_WANTED) return;
-    // It was opened while calls that hang filled the others, and has done its service.
-    this.#lines = this.#lines.filter((other) => other !== line);
-    if (line.client === this.control) return;
-    this.#leaving.add(line.client);
-    void line.client.close().then(() => this.#leaving.delete(line.client));
-  }
-}
-
-async function readHostInfo(client: LibvirtClient, signal: AbortSignal): Promise<HostInfo> {
-  const limits = { signal, timeoutMs: SET_UP_TIMEOUT_MS };
-  const known = async <T>(answer: Promise<T>): Promise<T | undefined> => {
-    try {
-      return await answer;
-    } catch (error) {
-      // An old daemon, or a driver without a hypervisor's version: not known is not wrong.
-      if (isUnsupported(error) || (error instanceof LibvirtError && error.code === 'ERR_LIBVIRT_REMOTE'))
-        return undefined;
-      throw error;
-    }
-  };
-  const type = await known(client.call('connectGetType', undefined, limits));
-  const [hostname, uri, library, hypervisor] = await Promise.all([
-    known(client.call('connectGetHostname', undefined, limits)),
-    known(client.call('connectGetUri', undefined, limits)),
-    known(client.call('connectGetLibVersion', undefined, limits)),
-    known(client.call('connectGetVersion', undefined, limits)),
-  ]);
-  return {
-    driver: type?.type ?? '',
-    hostname: hostname?.hostname ?? '',
-    uri: uri?.uri ?? '',
-    libvirtVersion: library === undefined ? undefined : Number(library.version),
-    hypervisorVersion: hypervisor === undefined ? undefined : Number(hypervisor.version),
-  };
 }

@@ -431,15 +431,21 @@ describe('events', () => {
     const client = await open();
     let received = 0;
     let lost = 0;
-    client.onEventsLost = (count) => {
+    let lostOfOthers = 0;
+    let last = -1;
+    const onLost = (count: number) => {
       lost += count;
     };
-    let last = -1;
-    await client.subscribe('lifecycle', ({ domain }) => {
-      received++;
-      assert.ok(domain.id > last, 'in order');
-      last = domain.id;
-    });
+    await client.subscribe(
+      'lifecycle',
+      ({ domain }) => {
+        received++;
+        assert.ok(domain.id > last, 'in order');
+        last = domain.id;
+      },
+      { onLost },
+    );
+    await client.subscribe('reboot', () => {}, { onLost: (count) => (lostOfOthers += count) });
     sendEvents(EVENT_KINDS.lifecycle.procedure, 100_000, (writer, index) => {
       writer.int32(0);
       EVENT_KINDS.lifecycle.payload.encode(writer, {
@@ -453,6 +459,7 @@ describe('events', () => {
     while (received + lost < 100_000) await settle();
     assert.equal(received + lost, 100_000);
     assert.ok(received >= 65_536, String(received));
+    assert.equal(lostOfOthers, 0);
     assert.equal(client.isOpen, true);
   });
 
@@ -460,10 +467,10 @@ describe('events', () => {
     const client = await open();
     let lost = 0;
     let received = 0;
-    client.onEventsLost = (count) => {
+    const onLost = (count: number) => {
       lost += count;
     };
-    await client.subscribe('metadataChange', () => received++);
+    await client.subscribe('metadataChange', () => received++, { onLost });
     const namespace = 'x'.repeat(4_000_000);
     sendEvents(EVENT_KINDS.metadataChange.procedure, 20, (writer) => {
       writer.int32(0);

@@ -53,6 +53,9 @@ interface Subscriber {
   /** Only this domain's events; the daemon sees to it where it can. */
   readonly domainUuid: string | undefined;
   readonly listener: (payload: never) => void;
+  readonly onLost: ((count: number) => void) | undefined;
+  /** Events that were dropped and that `onLost` has not been told of. */
+  lost: number;
 }
 
 const READ_ONLY_FLAG = 1;
@@ -78,8 +81,6 @@ export class LibvirtClient {
   readonly readOnly: boolean;
   /** Settles when the connection is over: with the reason, or undefined when this side closed it. Never rejects. */
   readonly closed: Promise<LibvirtError | undefined>;
-  /** Called when events came faster than listeners took them and `count` had to be dropped: whoever follows them must resync. */
-  onEventsLost: ((count: number) => void) | undefined;
   readonly #rpc: RpcConnection;
   readonly #options: ClientOptions;
   /** By callback id. */
@@ -91,7 +92,8 @@ export class LibvirtClient {
   #queue: QueuedEvent[] = [];
   #queuedBytes = 0;
   #drainScheduled = false;
-  #lostEvents = 0;
+  /** Those that have lost events, until they are told. */
+  readonly #losers = new Set<Subscriber>();
 
   private constructor(stream: Duplex, options: ClientOptions) {
     this.description = options.description;
@@ -151,16 +153,20 @@ export class LibvirtClient {
 
   /**
    * Subscribes to one kind of domain event, of one domain or of all. The listener is called in the order of arrival, never from
-   * within another call's reply; what it throws is its own fault and is thrown on to the process. A daemon that does not know the
-   * kind refuses (see `isUnsupported`).
+   * within another call's reply; what it throws is its own fault and is thrown on to the process. `onLost` is called when events came
+   * faster than they were taken and `count` of this subscription were dropped: what follows them must be read anew. A daemon that does
+   * not know the kind refuses (see `isUnsupported`).
    */
   async subscribe<N extends EventName>(
     name: N,
     listener: (payload: EventPayload<N>) => void,
-    options: CallOptions & { readonly domain?: DomainRef } = {},
+    options: CallOptions & {
+      readonly domain?: DomainRef;
+      readonly onLost?: ((count: number) => void) | undefined;
+    } = {},
   ): Promise<Subscription> {
-    const { domain, ...limits } = options;
-    const subscriber: Subscriber = { name, domainUuid: domain?.uuid, listener };
+    const { domain, onLost, ...limits } = options;
+    const subscriber: Subscriber = { name, domainUuid: domain?.uuid, listener, onLost, lost: 0 };
     this.#hasCallbackIds ??= await this.#supports(FEATURE.remoteEventCallback, limits);
     if (!this.#hasCallbackIds) return this.#subscribeLegacy(subscriber, limits);
     const { callbackId } = await this.#rpc.call(
@@ -255,6 +261,7 @@ export class LibvirtClient {
   #forgetSubscribers(): void {
     this.#subscribers.clear();
     this.#legacySubscribers.clear();
+    this.#losers.clear();
   }
 
   #enqueue(frame: Frame): void {
@@ -268,7 +275,10 @@ export class LibvirtClient {
     reader.finish();
     const payloadBytes = frame.payload.length;
     if (this.#queue.length >= EVENT_QUEUE_MAX || this.#queuedBytes + payloadBytes > EVENT_QUEUE_BYTES_MAX) {
-      this.#lostEvents++;
+      for (const subscriber of this.#subscribersOf({ name, callbackId, payload })) {
+        subscriber.lost++;
+        this.#losers.add(subscriber);
+      }
     } else {
       this.#queue.push({ name, callbackId, payload, payloadBytes });
       this.#queuedBytes += payloadBytes;
@@ -285,9 +295,9 @@ export class LibvirtClient {
   #drain(): void {
     this.#drainScheduled = false;
     const batch = this.#queue.splice(0, EVENTS_PER_TURN_MAX);
-    const lost = this.#queue.length === 0 ? this.#lostEvents : 0;
+    const losers = this.#queue.length === 0 ? [...this.#losers] : [];
     if (this.#queue.length > 0) this.#scheduleDrain();
-    else this.#lostEvents = 0;
+    else this.#losers.clear();
     for (const event of batch) {
       this.#queuedBytes -= event.payloadBytes;
       for (const { listener } of this.#subscribersOf(event)) {
@@ -301,10 +311,14 @@ export class LibvirtClient {
         }
       }
     }
-    if (lost > 0) this.onEventsLost?.(lost);
+    for (const subscriber of losers) {
+      const { lost } = subscriber;
+      subscriber.lost = 0;
+      subscriber.onLost?.(lost);
+    }
   }
 
-  #subscribersOf({ name, callbackId, payload }: QueuedEvent): readonly Subscriber[] {
+  #subscribersOf({ name, callbackId, payload }: Omit<QueuedEvent, 'payloadBytes'>): readonly Subscriber[] {
     if (callbackId !== undefined) {
       const subscriber = this.#subscribers.get(callbackId);
       return subscriber?.name === name ? [subscriber] : [];

@@ -358,10 +358,11 @@ describe('events', () => {
     const { simulator, client } = await open();
     let seen = 0;
     let lost = 0;
-    client.onEventsLost = (count) => {
-      lost += count;
-    };
-    await client.subscribe('lifecycle', () => seen++);
+    await client.subscribe('lifecycle', () => seen++, {
+      onLost: (count) => {
+        lost += count;
+      },
+    });
     const flood = async (events: number) => {
       for (let i = 0; i < events; i++) simulator.hypervisor.emitUnknown();
       while (seen + lost < events) await settle();

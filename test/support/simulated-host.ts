@@ -1,7 +1,7 @@
 // A collector on a simulated host, for tests: time passes when the test says so.
 
 import { type Collector, type CollectorOptions, createCollector } from '../../src/collect/collector.ts';
-import type { Connect } from '../../src/connection/session.ts';
+import type { Connect } from '../../src/connection/connect.ts';
 import { LibvirtClient } from '../../src/libvirt/index.ts';
 import type { CallOutcome } from '../../src/libvirt/rpc-connection.ts';
 import { type DomainSnapshot, type Snapshot, STATS_GROUPS } from '../../src/model/snapshot.ts';
@@ -32,7 +32,7 @@ export class SimulatedHost {
     this.collector = createCollector({
       connect: this.#connect,
       target: 'qemu:///system',
-      groups: new Set(STATS_GROUPS),
+      wanted: new Set(STATS_GROUPS),
       clock: this.clock,
       logger: this.log,
       ...options,

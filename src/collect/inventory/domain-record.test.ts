@@ -19,6 +19,13 @@ const jobless: DomainStats = { state: { state: 3, reason: 1 } };
 const at = (askedMs: number, answeredMs = askedMs) => ({ askedMs, answeredMs });
 const call = (startedMs: number) => ({ startedMs });
 
+/** Hands out a snapshot with the VM. */
+function show(vm: DomainRecord, sinceMs: number, nowMs: number) {
+  const best = vm.best(sinceMs, nowMs);
+  vm.markShown(sinceMs, nowMs);
+  return best;
+}
+
 describe("the states of a VM's statistics", () => {
   it('begin late, and are fresh with a full answer and partial without the monitor', () => {
     const vm = record();
@@ -81,7 +88,7 @@ describe("the states of a VM's statistics", () => {
     vm.takeFull(7, full(1), at(10));
     vm.takeJobless(7, jobless, at(20));
     assert.equal(vm.state, 'fresh');
-    assert.equal(vm.show(15, 20).stats.state?.state, 3);
+    assert.equal(show(vm, 15, 20).stats.state?.state, 3);
   });
 });
 
@@ -89,18 +96,18 @@ describe('what is shown of a VM', () => {
   it('is fresh when it was asked for in this collection, and else as old as its oldest part', () => {
     const vm = record();
     vm.takeFull(7, full(1), at(10));
-    assert.deepEqual(vm.show(10, 15), { stats: full(1), ageMs: 0, fresh: true });
-    assert.deepEqual(vm.show(20, 25), { stats: full(1), ageMs: 15, fresh: false });
+    assert.deepEqual(show(vm, 10, 15), { stats: full(1), ageMs: 0, isFresh: true });
+    assert.deepEqual(show(vm, 20, 25), { stats: full(1), ageMs: 15, isFresh: false });
     vm.takePartial(7, partial(2), at(21));
-    const best = vm.show(20, 25);
+    const best = show(vm, 20, 25);
     assert.deepEqual([best.stats.cpu?.timeNs, best.stats.balloon, best.ageMs], [2, { rssKiB: 1 }, 15]);
   });
 
   it('is nothing of what is older than five minutes', () => {
     const vm = record();
     vm.takeFull(7, full(1), at(10));
-    assert.deepEqual(vm.show(11, 10 + LAST_KNOWN_MAX_AGE_MS).stats, full(1));
-    assert.deepEqual(vm.show(11, 11 + LAST_KNOWN_MAX_AGE_MS).stats, {});
+    assert.deepEqual(show(vm, 11, 10 + LAST_KNOWN_MAX_AGE_MS).stats, full(1));
+    assert.deepEqual(show(vm, 11, 11 + LAST_KNOWN_MAX_AGE_MS).stats, {});
     assert.equal(vm.lastFull(11 + LAST_KNOWN_MAX_AGE_MS), undefined);
   });
 
@@ -108,19 +115,19 @@ describe('what is shown of a VM', () => {
     const vm = record();
     vm.takeFull(7, full(5), at(20, 30));
     vm.takeFull(7, full(1), at(10, 40));
-    assert.equal(vm.show(20, 40).stats.cpu?.timeNs, 5);
+    assert.equal(show(vm, 20, 40).stats.cpu?.timeNs, 5);
     // Asked at 25, when the answer that was shown was still being made.
     vm.takeFull(7, full(4), at(25, 45));
-    assert.equal(vm.show(20, 45).stats.cpu?.timeNs, 5);
+    assert.equal(show(vm, 20, 45).stats.cpu?.timeNs, 5);
     vm.takeFull(7, full(6), at(30, 46));
-    assert.equal(vm.show(20, 46).stats.cpu?.timeNs, 6);
+    assert.equal(show(vm, 20, 46).stats.cpu?.timeNs, 6);
   });
 
   it('prefers the later of two answers while none was shown', () => {
     const vm = record();
     vm.takeFull(7, full(4), at(20, 40));
     vm.takeFull(7, full(5), at(30, 45));
-    assert.deepEqual(vm.show(30, 45), { stats: full(5), ageMs: 0, fresh: true });
+    assert.deepEqual(show(vm, 30, 45), { stats: full(5), ageMs: 0, isFresh: true });
   });
 
   it('keeps the CPU times that came last, also when the answer after them has none', () => {
@@ -128,7 +135,7 @@ describe('what is shown of a VM', () => {
     vm.takeFull(7, full(1), at(10));
     vm.takePartial(7, partial(9), at(20));
     vm.takeJobless(7, jobless, at(30));
-    const { stats } = vm.show(30, 35);
+    const { stats } = show(vm, 30, 35);
     assert.deepEqual([stats.cpu?.timeNs, stats.state?.state], [9, 3]);
   });
 
@@ -136,7 +143,7 @@ describe('what is shown of a VM', () => {
     const vm = record();
     vm.takeFull(7, full(5), at(10, 30));
     vm.takePartial(7, partial(4), at(20, 40));
-    assert.equal(vm.show(50, 50).stats.cpu?.timeNs, 5);
+    assert.equal(show(vm, 50, 50).stats.cpu?.timeNs, 5);
   });
 });
 
@@ -144,10 +151,10 @@ describe('a VM that was started anew', () => {
   it('has nothing of its last run', () => {
     const vm = record();
     vm.takeFull(7, full(100), at(10));
-    vm.job = { type: 1 } as never;
+    vm.takeJob({ type: 1 } as never);
     vm.takePartial(8, partial(1), at(20));
-    assert.deepEqual(vm.show(20, 25).stats, partial(1));
-    assert.deepEqual([vm.ref.id, vm.job, vm.show(20, 25).ageMs], [8, undefined, 5]);
+    assert.deepEqual(show(vm, 20, 25).stats, partial(1));
+    assert.deepEqual([vm.ref.id, vm.job, show(vm, 20, 25).ageMs], [8, undefined, 5]);
   });
 
   it('is not taken back to it by a late answer', () => {
@@ -156,7 +163,7 @@ describe('a VM that was started anew', () => {
     vm.takeFull(7, full(100), at(10, 30));
     vm.takePartial(7, partial(100), at(15, 31));
     assert.equal(vm.identify(7, 19), false);
-    assert.deepEqual([vm.ref.id, vm.show(20, 31).stats.cpu?.timeNs], [8, 1]);
+    assert.deepEqual([vm.ref.id, show(vm, 20, 31).stats.cpu?.timeNs], [8, 1]);
   });
 });
 

@@ -1,3 +1,4 @@
+import { Reported } from '../../base/reported.ts';
 import type { DomainRef } from '../../libvirt/index.ts';
 import type { CpuStats, DomainConfig, DomainJob, DomainStats } from '../../model/snapshot.ts';
 
@@ -31,8 +32,8 @@ export interface AnswerTime {
 
 interface FullAnswer extends AnswerTime {
   readonly stats: DomainStats;
-  /** Whether a snapshot had it: then nothing that may be older can follow. */
-  shown: boolean;
+  /** Whether a snapshot with it was handed out: then nothing that may be older can follow. */
+  isShown: boolean;
 }
 
 interface PartialAnswer extends AnswerTime {
@@ -41,14 +42,14 @@ interface PartialAnswer extends AnswerTime {
   readonly cpu: { readonly stats: CpuStats; readonly askedMs: number } | undefined;
 }
 
+/** What the log may say of one VM. */
+type Subject = 'statistics' | 'monitor' | 'XML';
+
 export class DomainRecord {
-  config: DomainConfig | undefined;
-  /** What the log said last of this VM's statistics, so that it is said once. */
-  complaint: string | undefined;
-  /** Whether the log says that this VM's monitor hangs, and so must say when it does not any more. */
-  hangReported = false;
-  /** Whether the last snapshot had no fresh statistics of it. */
-  isBehind = false;
+  /** What the log says of this VM now, so that it says it once. */
+  readonly reported = new Reported<Subject>();
+  #config: DomainConfig | undefined;
+  #isBehind = false;
   #ref: DomainRef;
   /** Since when the ref is known to be so, monotonic. */
   #refAtMs: number;
@@ -82,19 +83,32 @@ export class DomainRecord {
     return this.#hungCalls.size > 0;
   }
 
+  /** Whether the last snapshot that was handed out had no fresh statistics of it. */
+  get isBehind(): boolean {
+    return this.#isBehind;
+  }
+
+  /** What its XML says; undefined until the XML has been read. */
+  get config(): DomainConfig | undefined {
+    return this.#config;
+  }
+
+  takeConfig(config: DomainConfig): void {
+    this.#config = config;
+  }
+
+  /** The job in progress. */
   get job(): DomainJob | undefined {
     return this.#job;
   }
 
-  set job(job: DomainJob | undefined) {
+  takeJob(job: DomainJob | undefined): void {
     this.#job = job;
   }
 
   /** The last complete statistics of this run of the VM, unless too old to be served. */
   lastFull(nowMs: number): DomainStats | undefined {
-    return this.#full !== undefined && nowMs - this.#full.askedMs <= LAST_KNOWN_MAX_AGE_MS
-      ? this.#full.stats
-      : undefined;
+    return isServable(this.#full, nowMs) ? this.#full.stats : undefined;
   }
 
   /** The VM has another name. */
@@ -125,8 +139,8 @@ export class DomainRecord {
     for (const call of this.#hungCalls) if (call.startedMs <= askedMs) this.#hungCalls.delete(call);
     this.#state = this.isSuspect ? 'quarantined' : 'fresh';
     const last = this.#full;
-    if (last !== undefined && (askedMs < last.askedMs || (last.shown && askedMs < last.answeredMs))) return;
-    this.#full = { stats, askedMs, answeredMs, shown: false };
+    if (last !== undefined && (askedMs < last.askedMs || (last.isShown && askedMs < last.answeredMs))) return;
+    this.#full = { stats, askedMs, answeredMs, isShown: false };
     if (this.#partial !== undefined && this.#partial.answeredMs <= askedMs) this.#partial = undefined;
   }
 
@@ -180,36 +194,40 @@ export class DomainRecord {
    * The best statistics known at `nowMs`, for a snapshot: the last complete ones unless too old, under what is newer. They are fresh
    * when they were asked for at `sinceMs` or later, the start of the collection; else `ageMs` is the age of their oldest part.
    */
-  show(sinceMs: number, nowMs: number): BestStats {
-    const best = this.#best(sinceMs, nowMs);
-    this.isBehind = !best.fresh;
-    return best;
+  best(sinceMs: number, nowMs: number): BestStats {
+    const full = isServable(this.#full, nowMs) ? this.#full : undefined;
+    if (full !== undefined && full.askedMs >= sinceMs) return { stats: full.stats, ageMs: 0, isFresh: true };
+    const partial = isServable(this.#partial, nowMs) ? this.#partial : undefined;
+    if (partial === undefined) {
+      return { stats: full?.stats ?? {}, ageMs: full === undefined ? 0 : nowMs - full.askedMs, isFresh: false };
+    }
+    const cpu = isServable(partial.cpu, nowMs) ? partial.cpu : undefined;
+    const newer = { ...partial.stats, ...(cpu && { cpu: cpu.stats }) };
+    if (full === undefined) return { stats: newer, ageMs: nowMs - partial.askedMs, isFresh: false };
+    return { stats: mergeStats(full.stats, newer), ageMs: nowMs - full.askedMs, isFresh: false };
   }
 
-  #best(sinceMs: number, nowMs: number): BestStats {
-    const servable = <T extends AnswerTime>(answer: T | undefined) =>
-      answer !== undefined && nowMs - answer.askedMs <= LAST_KNOWN_MAX_AGE_MS ? answer : undefined;
-    const full = servable(this.#full);
-    if (full !== undefined) {
-      full.shown = true;
-      if (full.askedMs >= sinceMs) return { stats: full.stats, ageMs: 0, fresh: true };
+  /** Notes that a snapshot with what `best` says for the same times is handed out. */
+  markShown(sinceMs: number, nowMs: number): void {
+    const full = this.#full;
+    if (full === undefined || !isServable(full, nowMs)) {
+      this.#isBehind = true;
+      return;
     }
-    const partial = servable(this.#partial);
-    if (partial === undefined) {
-      return { stats: full?.stats ?? {}, ageMs: full === undefined ? 0 : nowMs - full.askedMs, fresh: false };
-    }
-    const cpu =
-      partial.cpu !== undefined && nowMs - partial.cpu.askedMs <= LAST_KNOWN_MAX_AGE_MS ? partial.cpu : undefined;
-    const newer = { ...partial.stats, ...(cpu && { cpu: cpu.stats }) };
-    if (full === undefined) return { stats: newer, ageMs: nowMs - partial.askedMs, fresh: false };
-    return { stats: mergeStats(full.stats, newer), ageMs: nowMs - full.askedMs, fresh: false };
+    full.isShown = true;
+    this.#isBehind = full.askedMs < sinceMs;
   }
 }
 
 export interface BestStats {
   readonly stats: DomainStats;
   readonly ageMs: number;
-  readonly fresh: boolean;
+  readonly isFresh: boolean;
+}
+
+/** Whether an answer is young enough to be shown. */
+function isServable<T extends { readonly askedMs: number }>(answer: T | undefined, nowMs: number): answer is T {
+  return answer !== undefined && nowMs - answer.askedMs <= LAST_KNOWN_MAX_AGE_MS;
 }
 
 /**

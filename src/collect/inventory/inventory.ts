@@ -1,33 +1,24 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
+import { Reported } from '../../base/reported.ts';
+import { cut } from '../../base/text.ts';
 import { LATE, waitFor } from '../../base/waiting.ts';
-import { CALLS_PER_CLIENT, type Session } from '../../connection/session.ts';
-import {
-  type DomainRef,
-  type EventName,
-  isRemoteError,
-  LIFECYCLE,
-  type LibvirtClient,
-  LibvirtError,
-  REMOTE_ERROR,
-} from '../../libvirt/index.ts';
-import { listDomains } from './domain-list.ts';
+import type { DaemonEvent, EventHub, EventListener, Gap } from '../../connection/events.ts';
+import type { SentCall, Session } from '../../connection/session.ts';
+import { type DomainRef, type EventName, LIFECYCLE, LibvirtError } from '../../libvirt/index.ts';
+import type { DomainStats } from '../../model/snapshot.ts';
+import { NAME_MAX } from '../log-text.ts';
+import type { NextTurn } from '../work-slice.ts';
+import { differingPaths } from './disk-paths.ts';
+import { isSendable, listDomains } from './domain-list.ts';
 import { DomainRecord } from './domain-record.ts';
-import { parseDomainXml } from './xml/domain-xml.ts';
-import { DomainXmlError } from './xml/domain-xml-error.ts';
+import { type XmlDue, XmlReader } from './xml-reader.ts';
+import { XmlState } from './xml-state.ts';
 
 /** How often the list of VMs is compared with the daemon's, events or not. */
 const RELIST_INTERVAL_MS = 60_000;
-/** How often a VM's XML is read again although no event asked for it: `virsh update-device` sends none. */
-const REREAD_INTERVAL_MS = 600_000;
 /** Of the VMs whose XML is only old, one collection reads this part: a full turn takes as many collections. */
 const REREAD_PART = 40;
-/** How long a collection waits for one XML; a later answer is used when it comes. */
-const XML_WAIT_MS = 1_000;
-/** An XML that libvirt refuses is asked for again after this long. */
-const REFUSED_INTERVAL_MS = 60_000;
-/** One subscription's own limit while a connection is set up. */
-const SUBSCRIBE_TIMEOUT_MS = 10_000;
 
 /** Lifecycle events after which the XML may be another. */
 const LIFECYCLE_CHANGES_XML: ReadonlySet<number> = new Set([
@@ -39,7 +30,10 @@ const LIFECYCLE_CHANGES_XML: ReadonlySet<number> = new Set([
 ]);
 /** Of those, the ones that no VM sends which is not there afterwards. */
 const LIFECYCLE_OF_PRESENT: ReadonlySet<number> = new Set([LIFECYCLE.defined, LIFECYCLE.started, LIFECYCLE.resumed]);
-/** Events of other kinds after which it may. */
+/** virDomainEventResumedDetailType: resumed after migration, on the host it came to. */
+const RESUMED_MIGRATED = 1;
+
+/** Events of other kinds after which the XML may be another. */
 const XML_EVENTS = [
   'deviceAdded',
   'deviceRemoved',
@@ -49,47 +43,73 @@ const XML_EVENTS = [
   'tunable',
   'metadataChange',
 ] as const satisfies readonly EventName[];
-/** virDomainEventResumedDetailType: resumed after migration, on the host it came to. */
-const RESUMED_MIGRATED = 1;
+const KINDS = ['lifecycle', ...XML_EVENTS, 'migrationIteration'] as const satisfies readonly EventName[];
+type Kind = (typeof KINDS)[number];
 
-const AT_ONCE = Number.NEGATIVE_INFINITY;
-
-interface Entry {
+interface Entry extends XmlDue {
   readonly record: DomainRecord;
-  /** When the XML is to be read next, monotonic; AT_ONCE when it may have changed. */
-  dueMs: number;
-  /** Counts changes announced, so that one that comes while the XML is on its way is not lost. */
-  changes: number;
-  /** Whether the XML is on its way. */
-  isRead: boolean;
-  /** What the log said last of this XML, so that it is said once. */
-  complaint: string | undefined;
+  readonly xml: XmlState;
+}
+
+/** A list on its way. `done` settles when it is in force, or with libvirt's error. */
+interface Listing {
+  readonly call: SentCall<readonly DomainRef[]>;
+  readonly done: Promise<void>;
 }
 
 /** Which VMs of a host are looked at, by name. */
 export type DomainFilter = (name: string) => boolean;
 
+export interface InventoryOptions {
+  readonly filter: DomainFilter;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly nextTurn: NextTurn;
+}
+
 /**
- * The set of VMs and what their XML says, kept true by libvirt's events. After the first synchronisation a host where nothing happens
- * costs no call at all but a list a minute, and after ten minutes a few XMLs.
+ * The set of VMs and what their XML says, kept true by libvirt's events. Events only say what to look at: which VMs there are is the
+ * list's to say. After the first synchronisation a host where nothing happens costs no call at all but a list a minute, and after ten
+ * minutes a few XMLs.
  */
-export class Inventory {
+export class Inventory implements EventListener<Kind> {
+  readonly kinds = KINDS;
   readonly #filter: DomainFilter;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #xmlReader: XmlReader;
+  readonly #reportedNames = new Reported<string>();
+  /** By UUID. */
   #entries = new Map<string, Entry>();
+  /** When the newest list was asked for, monotonic; undefined when another one is wanted. */
   #listedAtMs: number | undefined;
-  #eventsWork = false;
-  /** VMs that an event says have a job; the job room asks about them. */
-  readonly #jobHints = new Set<DomainRecord>();
+  /** When the list in force was asked for, monotonic. */
+  #takenListAskedMs = Number.NEGATIVE_INFINITY;
+  #listing: Listing | undefined;
+  /** Whether the daemon tells of what happens to VMs: without, every collection lists and reads anew. */
+  #hasLifecycleEvents = false;
+  /** VMs that an event says have a job. */
+  #jobHints = new Set<DomainRecord>();
 
-  constructor(filter: DomainFilter, clock: Clock, logger: Logger) {
+  constructor({ filter, clock, logger, nextTurn }: InventoryOptions) {
     this.#filter = filter;
     this.#clock = clock;
     this.#logger = logger;
+    this.#xmlReader = new XmlReader({
+      clock,
+      logger,
+      nextTurn,
+      onName: (record, name) => this.#rename(record, name),
+      onGone: (record) => this.remove(record),
+    });
   }
 
-  /** Every VM, in the daemon's order; those that came since the last list at the end. Each name and each UUID once. */
+  /** Begins to follow the daemon's events. */
+  follow(events: EventHub): void {
+    events.listen(this);
+  }
+
+  /** Every VM, in the daemon's order. Each name and each UUID once. */
   records(): DomainRecord[] {
     const byName = new Map<string, DomainRecord>();
     // A name may be taken over before the daemon's word arrives that its former owner is gone: the newer one has it.
@@ -97,9 +117,11 @@ export class Inventory {
     return [...byName.values()];
   }
 
-  /** Whether an event spoke of a job of this VM since the last call. */
-  takeJobHint(record: DomainRecord): boolean {
-    return this.#jobHints.delete(record);
+  /** The VMs of which an event said since the last call that they have a job. */
+  takeJobHints(): ReadonlySet<DomainRecord> {
+    const hints = this.#jobHints;
+    this.#jobHints = new Set();
+    return hints;
   }
 
   /** The daemon no longer knows this VM. It may come back under the same UUID, as a new record. */
@@ -107,47 +129,60 @@ export class Inventory {
     record.leave();
     this.#jobHints.delete(record);
     if (this.#entries.get(record.ref.uuid)?.record === record) this.#entries.delete(record.ref.uuid);
+    // The list on its way may still have it.
+    if (this.#listing !== undefined) this.#listedAtMs = undefined;
   }
 
-  /**
-   * Follows a new connection's events and forgets what depended on the old one. The next `sync` lists and reads everything: events
-   * of the time between were never sent.
-   */
-  async attach(client: LibvirtClient, signal: AbortSignal): Promise<void> {
-    this.#invalidate();
+  /** Forgets the calls of a session that is gone. */
+  forgetCalls(): void {
     for (const { record } of this.#entries.values()) record.forgetCalls();
-    client.onEventsLost = (count) => {
-      this.#logger.warn('events came too fast and some were lost; everything is read again', { count });
-      this.#invalidate();
-    };
-    const subscribe = async (name: EventName, subscription: Promise<unknown>): Promise<boolean> => {
-      try {
-        await subscription;
-        return true;
-      } catch (error) {
-        // Old daemons know fewer kinds, some drivers none at all. Without lifecycle events every collection lists and reads anew.
-        if (!(error instanceof LibvirtError) || error.code !== 'ERR_LIBVIRT_REMOTE') throw error;
-        this.#logger.debug('the daemon does not send an event', { event: name, error: error.message });
-        return false;
-      }
-    };
-    const limits = { signal, timeoutMs: SUBSCRIBE_TIMEOUT_MS };
-    const changed = ({ domain }: { readonly domain: DomainRef }) => this.#touch(domain, true);
-    const hinted = ({ domain }: { readonly domain: DomainRef }) => this.#hintJob(domain);
-    // One after the other: the daemon serves few calls of one client at a time.
-    this.#eventsWork = await subscribe(
-      'lifecycle',
-      client.subscribe('lifecycle', (event) => this.#onLifecycle(event), limits),
-    );
-    for (const name of XML_EVENTS) await subscribe(name, client.subscribe(name, changed, limits));
-    await subscribe('migrationIteration', client.subscribe('migrationIteration', hinted, limits));
   }
 
-  /** Everything may have changed. */
-  #invalidate(): void {
-    this.#listedAtMs = undefined;
-    for (const entry of this.#entries.values()) entry.dueMs = AT_ONCE;
+  /** Takes note of a VM's complete statistics: they may show that its XML has changed. */
+  noteStats(record: DomainRecord, stats: DomainStats): void {
+    const entry = this.#entries.get(record.ref.uuid);
+    if (entry === undefined || record.config === undefined || entry.xml.hasChanged) return;
+    entry.xml.noteDifferingPaths(differingPaths(record.config, stats));
   }
+
+  // ---- events --------------------------------------------------------------------------------------------------------------------
+
+  onEvent(event: DaemonEvent<Kind>): void {
+    const { domain } = event.payload;
+    if (event.name === 'lifecycle') return this.#onLifecycle(event.payload);
+    const entry = this.#entries.get(domain.uuid);
+    if (event.name !== 'migrationIteration') this.#noteChange(domain, true);
+    else if (entry !== undefined) this.#jobHints.add(entry.record);
+  }
+
+  onGap(gap: Gap): void {
+    if (gap.reason === 'lost') {
+      const { count } = gap;
+      this.#logger.warn('events came too fast and some were lost; everything is read again', { count });
+    } else {
+      this.#hasLifecycleEvents = !gap.missing.has('lifecycle');
+      // What is on its way over another connection is used when it comes, but not waited for.
+      this.#listing?.call.giveUp();
+      this.#listing = undefined;
+    }
+    this.#listedAtMs = undefined;
+    for (const { xml } of this.#entries.values()) xml.invalidate();
+  }
+
+  #onLifecycle(event: { readonly domain: DomainRef; readonly event: number; readonly detail: number }): void {
+    const cameHere = event.event === LIFECYCLE.resumed && event.detail === RESUMED_MIGRATED;
+    if (!cameHere && !LIFECYCLE_CHANGES_XML.has(event.event)) return;
+    this.#noteChange(event.domain, LIFECYCLE_OF_PRESENT.has(event.event));
+  }
+
+  /** Something about this VM changed: its XML is read before the next collection, or the list when it is not known here. */
+  #noteChange(ref: DomainRef, isPresent: boolean): void {
+    const entry = this.#entries.get(ref.uuid);
+    if (entry !== undefined) entry.xml.noteChange();
+    else if (isPresent && this.#filter(ref.name) && isSendable(ref.name)) this.#listedAtMs = undefined;
+  }
+
+  // ---- reading -------------------------------------------------------------------------------------------------------------------
 
   /**
    * Brings list and XML up to date. The list must come, or this rejects; XMLs that have not come when `xmlSignal` aborts are read
@@ -158,126 +193,102 @@ export class Inventory {
     limits: { readonly signal: AbortSignal; readonly xmlSignal: AbortSignal; readonly listAnyway: boolean },
   ): Promise<void> {
     const nowMs = this.#clock.monotonicMs();
-    const listedAtMs = this.#listedAtMs;
-    if (
-      limits.listAnyway ||
-      listedAtMs === undefined ||
-      !this.#eventsWork ||
-      nowMs - listedAtMs >= RELIST_INTERVAL_MS
-    ) {
-      // Noted first: an event that comes while the list is on its way may ask for another.
-      this.#listedAtMs = nowMs;
-      try {
-        this.#takeList(await listDomains(session, limits.signal), nowMs);
-      } catch (error) {
-        this.#listedAtMs = undefined;
-        throw error;
-      }
+    if (this.#listing !== undefined || limits.listAnyway || this.#isListDue(nowMs)) {
+      await this.#list(session, limits.signal);
     }
-    await this.#readDue(session, nowMs, limits.xmlSignal);
+    await this.#xmlReader.read(session, this.#dueXml(this.#clock.monotonicMs()), limits.xmlSignal);
+  }
+
+  #isListDue(nowMs: number): boolean {
+    return (
+      this.#listedAtMs === undefined || !this.#hasLifecycleEvents || nowMs - this.#listedAtMs >= RELIST_INTERVAL_MS
+    );
+  }
+
+  /** Waits for the list that is on its way, or asks for it: a daemon that does not answer is not asked twice. */
+  async #list(session: Session, signal: AbortSignal): Promise<void> {
+    this.#listing ??= this.#beginList(session);
+    const { call, done } = this.#listing;
+    if ((await waitFor(done, this.#clock, { signal })) !== LATE) return;
+    call.giveUp();
+    throw new LibvirtError('ERR_LIBVIRT_ABORTED', 'libvirt did not list the domains before the deadline');
+  }
+
+  #beginList(session: Session): Listing {
+    const askedMs = this.#clock.monotonicMs();
+    // Noted first: an event that comes while the list is on its way may ask for another.
+    this.#listedAtMs = askedMs;
+    const call = listDomains(session);
+    const done = call.reply.then(
+      (refs) => {
+        if (this.#listing === listing) this.#listing = undefined;
+        this.#takeList(refs, askedMs);
+      },
+      (error: unknown) => {
+        if (this.#listing === listing) {
+          this.#listing = undefined;
+          this.#listedAtMs = undefined;
+        }
+        throw error;
+      },
+    );
+    const listing = { call, done };
+    // Also when nobody waits for it any more.
+    done.catch(() => {});
+    return listing;
   }
 
   #takeList(refs: readonly DomainRef[], askedMs: number): void {
+    // A newer one has come over another connection.
+    if (askedMs < this.#takenListAskedMs) return;
+    this.#takenListAskedMs = askedMs;
     const entries = new Map<string, Entry>();
     for (const ref of refs) {
-      if (!this.#filter(ref.name)) continue;
+      if (!this.#filter(ref.name) || !this.#canBeNamed(ref)) continue;
       const known = this.#entries.get(ref.uuid);
       if (known === undefined) {
-        entries.set(ref.uuid, newEntry(ref, askedMs));
+        entries.set(ref.uuid, { record: new DomainRecord(ref, askedMs), xml: new XmlState() });
         continue;
       }
-      const { record } = known;
-      if (record.ref.name !== ref.name) record.rename(ref.name);
-      else if (record.ref.id === ref.id) {
-        entries.set(ref.uuid, known);
-        continue;
-      }
-      record.identify(ref.id, askedMs);
-      known.dueMs = AT_ONCE;
+      const { record, xml } = known;
       entries.set(ref.uuid, known);
+      if (record.ref.name === ref.name && record.ref.id === ref.id) continue;
+      if (record.ref.name !== ref.name) record.rename(ref.name);
+      record.identify(ref.id, askedMs);
+      xml.noteChange();
     }
-    for (const [uuid, { record }] of this.#entries) if (!entries.has(uuid)) this.remove(record);
+    const before = this.#entries;
     this.#entries = entries;
+    for (const [uuid, { record }] of before) if (!entries.has(uuid)) this.remove(record);
   }
 
-  async #readDue(session: Session, nowMs: number, signal: AbortSignal): Promise<void> {
+  #canBeNamed(ref: DomainRef): boolean {
+    if (isSendable(ref.name)) return true;
+    if (this.#reportedNames.note(ref.uuid, 'name')) {
+      this.#logger.warn('a domain is left out: its name cannot be sent to libvirt', {
+        domain: cut(ref.name, NAME_MAX),
+        uuid: ref.uuid,
+      });
+    }
+    return false;
+  }
+
+  /** The XMLs to read: those that may have changed, and a part of those that are only old. */
+  #dueXml(nowMs: number): readonly Entry[] {
     const changed: Entry[] = [];
     const old: Entry[] = [];
     for (const entry of this.#entries.values()) {
-      if (entry.isRead) continue;
+      if (entry.xml.isBeingRead) continue;
       // Without events, anything may have changed at any time.
-      if (entry.dueMs === AT_ONCE || !this.#eventsWork) changed.push(entry);
-      else if (entry.dueMs <= nowMs) old.push(entry);
+      if (entry.xml.hasChanged || !this.#hasLifecycleEvents) changed.push(entry);
+      else if (entry.xml.dueMs <= nowMs) old.push(entry);
     }
-    old.sort((a, b) => a.dueMs - b.dueMs);
-    const queue = [...changed, ...old.slice(0, Math.ceil(this.#entries.size / REREAD_PART))].values();
-    const reader = async () => {
-      for (const entry of queue) {
-        // Earlier XMLs that have not come occupy the connection: more would only wait.
-        if (signal.aborted || !session.control.isOpen || session.isControlFull) return;
-        const outcome = await waitFor(this.#read(session, entry), this.#clock, { signal, timeoutMs: XML_WAIT_MS });
-        if (outcome === LATE) return;
-      }
-    };
-    await Promise.all(Array.from({ length: CALLS_PER_CLIENT - 1 }, reader));
-  }
-
-  /** Reads one XML, whenever it comes. Never rejects: what was known stays. */
-  async #read(session: Session, entry: Entry): Promise<void> {
-    const { record, changes } = entry;
-    const startedMs = this.#clock.monotonicMs();
-    entry.isRead = true;
-    try {
-      const { xml } = await session.askOfDomain('domainGetXmlDesc', { domain: record.ref, flags: 0 }, NEVER);
-      const { name, config } = parseDomainXml(xml);
-      entry.dueMs = entry.changes === changes ? startedMs + REREAD_INTERVAL_MS : AT_ONCE;
-      entry.complaint = undefined;
-      record.config = config;
-      if (name !== record.ref.name) this.#rename(record, name);
-    } catch (error) {
-      if (!(error instanceof LibvirtError || error instanceof DomainXmlError)) throw error;
-      if (isRemoteError(error, REMOTE_ERROR.noDomain)) this.remove(record);
-      if (record.state === 'gone' || (error instanceof LibvirtError && error.code !== 'ERR_LIBVIRT_REMOTE')) return;
-      if (entry.changes === changes) entry.dueMs = startedMs + REFUSED_INTERVAL_MS;
-      if (entry.complaint === error.message) return;
-      entry.complaint = error.message;
-      this.#logger.warn("a domain's XML could not be read", { domain: record.ref.name, error: error.message });
-    } finally {
-      entry.isRead = false;
-    }
+    old.sort((a, b) => a.xml.dueMs - b.xml.dueMs);
+    return [...changed, ...old.slice(0, Math.ceil(this.#entries.size / REREAD_PART))];
   }
 
   #rename(record: DomainRecord, name: string): void {
-    if (this.#filter(name)) record.rename(name);
+    if (this.#filter(name) && isSendable(name)) record.rename(name);
     else this.remove(record);
   }
-
-  #onLifecycle(event: { readonly domain: DomainRef; readonly event: number; readonly detail: number }): void {
-    const cameHere = event.event === LIFECYCLE.resumed && event.detail === RESUMED_MIGRATED;
-    if (!cameHere && !LIFECYCLE_CHANGES_XML.has(event.event)) return;
-    this.#touch(event.domain, LIFECYCLE_OF_PRESENT.has(event.event));
-  }
-
-  /** Something about this VM changed: its XML is read before the next collection. `add`: it is there, also if it is new here. */
-  #touch(ref: DomainRef, add: boolean): void {
-    const known = this.#entries.get(ref.uuid);
-    if (known !== undefined) {
-      known.changes++;
-      known.dueMs = AT_ONCE;
-    } else if (add && this.#filter(ref.name)) {
-      this.#entries.set(ref.uuid, newEntry(ref, this.#clock.monotonicMs()));
-    }
-  }
-
-  #hintJob(ref: DomainRef): void {
-    const entry = this.#entries.get(ref.uuid);
-    if (entry !== undefined) this.#jobHints.add(entry.record);
-  }
-}
-
-/** An XML that is on its way is used whenever it comes; only the connection's end ends the call. */
-const NEVER = new AbortController().signal;
-
-function newEntry(ref: DomainRef, knownAtMs: number): Entry {
-  return { record: new DomainRecord(ref, knownAtMs), dueMs: AT_ONCE, changes: 0, isRead: false, complaint: undefined };
 }

@@ -1,25 +1,29 @@
 import { waitFor } from '../../base/waiting.ts';
+import type { CallPlace } from '../../connection/session.ts';
 import { isRemoteError, LibvirtError, REMOTE_ERROR } from '../../libvirt/index.ts';
-import type { StatsGroup } from '../../model/snapshot.ts';
 import type { DomainRecord } from '../inventory/domain-record.ts';
-import { CALLS_IN_FLIGHT } from './bulk-run.ts';
-import type { BulkCall, BulkRequest, BulkStats } from './bulk-stats.ts';
 import { readClassicStats } from './classic-stats.ts';
+import {
+  CALLS_IN_FLIGHT,
+  connectionGoneError,
+  type StatsCall,
+  type StatsCalls,
+  type StatsRequest,
+} from './stats-calls.ts';
 
 /** A VM that takes longer than this is left to answer in its own time, and the next one is asked. */
 const LATE_MS = 2_000;
-
-export interface ClassicRequest extends Omit<BulkRequest, 'statsBits'> {
-  readonly groups: ReadonlySet<StatsGroup>;
-}
 
 /**
  * Collects by the older calls, a few VMs at a time. The same promises as the bulk calls': a VM that hangs costs one worker and is not
  * asked again before it answers, and the others go on without it. Rejects when the connection is lost.
  */
-export async function runClassicStats(bulk: BulkStats, request: ClassicRequest): Promise<{ complete: boolean }> {
-  const { session, clock } = bulk;
-  let complete = true;
+export async function runClassicStats(
+  calls: StatsCalls,
+  request: StatsRequest,
+): Promise<{ readonly isComplete: boolean }> {
+  const { session, clock } = calls;
+  let isComplete = true;
   // Those that were not answered last time come last here: each may take its two seconds.
   const free = request.records.filter((record) => !record.isSuspect);
   const queue = [
@@ -28,49 +32,47 @@ export async function runClassicStats(bulk: BulkStats, request: ClassicRequest):
   ].values();
   const worker = async () => {
     for (const record of queue) {
-      if (request.signal.aborted || !bulk.hasPlace(record.state === 'fresh')) {
-        complete = false;
+      const isTrusted = record.state === 'fresh';
+      const canAsk = !request.signal.aborted && calls.hasPlace(isTrusted);
+      const place = canAsk ? calls.takePlace(isTrusted) : undefined;
+      if (place === undefined) {
+        isComplete = false;
         record.missDeadline();
         continue;
       }
-      bulk.takePlace();
-      const call: BulkCall = { covers: [record], startedMs: clock.monotonicMs(), isAnswered: false, isBlocked: true };
-      const answer = ask(bulk, call, record, request).finally(() => {
-        bulk.leavePlace();
-        bulk.noteOver(call);
-      });
+      const call = calls.begin([record], place);
+      const answer = ask(calls, call, place, request).finally(() => call.end());
       await waitFor(answer, clock, { signal: request.signal, timeoutMs: LATE_MS });
-      if (call.isAnswered) continue;
-      complete = false;
-      bulk.noteHung(call);
+      if (call.isOver) continue;
+      isComplete = false;
+      call.noteLate();
       record.suspect(call);
     }
   };
   await Promise.all(Array.from({ length: CALLS_IN_FLIGHT }, worker));
-  if (!session.control.isOpen) throw new LibvirtError('ERR_LIBVIRT_CLOSED', 'the connection to libvirt is gone');
-  return { complete };
+  if (!session.isOpen) throw connectionGoneError();
+  return { isComplete };
 }
 
 /** Asks one VM. Never rejects unless the connection is lost. */
-async function ask(bulk: BulkStats, call: BulkCall, record: DomainRecord, request: ClassicRequest): Promise<void> {
-  const { session, clock, logger } = bulk;
-  const place = await session.takePlace();
-  if (place === undefined) return record.missDeadline();
+async function ask(calls: StatsCalls, call: StatsCall, place: CallPlace, request: StatsRequest): Promise<void> {
+  const { session, clock, logger } = calls;
+  const [record] = call.covers as readonly [DomainRecord];
+  const client = await place.client();
+  if (client === undefined) return record.missDeadline();
   try {
-    const stats = await readClassicStats(record, { client: place.client, groups: request.groups, logger });
-    bulk.noteAnswer();
-    record.complaint = undefined;
+    const stats = await readClassicStats(record, { client, groups: request.groups, logger });
+    calls.noteAnswer();
     record.takeFull(record.ref.id, stats, { askedMs: call.startedMs, answeredMs: clock.monotonicMs() });
+    record.reported.clear('statistics');
+    request.onFull(record, stats);
   } catch (error) {
-    if (!(error instanceof LibvirtError) || !session.control.isOpen) throw error;
+    if (!(error instanceof LibvirtError) || !session.isOpen) throw error;
     record.missDeadline();
-    if (error.code !== 'ERR_LIBVIRT_REMOTE') return;
-    bulk.noteAnswer();
-    if (isRemoteError(error, REMOTE_ERROR.noDomain)) return request.onGone(record);
-    if (record.complaint === error.message) return;
-    record.complaint = error.message;
-    logger.warn('libvirt has no statistics of a domain', { domain: record.ref.name, error: error.message });
-  } finally {
-    place.leave();
+    if (error.code === 'ERR_LIBVIRT_REMOTE') {
+      calls.noteAnswer();
+      if (isRemoteError(error, REMOTE_ERROR.noDomain)) return request.onGone(record);
+    } else if (error.code !== 'ERR_LIBVIRT_ARGUMENT') return;
+    calls.reportFailure(record, error);
   }
 }

@@ -17,10 +17,12 @@ function clientOf(replies: Readonly<Record<string, unknown>>): LibvirtClient {
 
 function recordOf(id: number): DomainRecord {
   const record = new DomainRecord({ name: 'a', uuid: '00000000-0000-0000-0000-000000000001', id }, 0);
-  record.config = configOf({
-    disks: [diskOf({ target: 'vda', source: '/a' })],
-    interfaces: [interfaceOf({ target: 'vnet0' }), interfaceOf({})],
-  });
+  record.takeConfig(
+    configOf({
+      disks: [diskOf({ target: 'vda', source: '/a' })],
+      interfaces: [interfaceOf({ target: 'vnet0' }), interfaceOf({})],
+    }),
+  );
   return record;
 }
 

@@ -203,11 +203,7 @@ async function serve(
   const direct = createCollector({
     connect: connectTo(uri, monitor.noteCall),
     target: uri.text,
-    groups: new Set(STATS_GROUPS.filter((group) => needs.has(group))),
-    pools: needs.has('pools'),
-    jobs: needs.has('jobs'),
-    vcpuMapping: needs.has('vcpu_mapping'),
-    hypervisorCounters: needs.has('vcpu_hypervisor'),
+    wanted: needs,
     filter,
     isHopeless: canNeverWork,
     clock,
