@@ -16,4 +16,4 @@ export type { SimClock } from './hypervisor/sim-clock.ts';
 export type { VirtualMachine } from './hypervisor/virtual-machine.ts';
 export { DEMO_HOST } from './scenario/demo-host.ts';
 export { loadScenario, parseScenario } from './scenario/scenario.ts';
-export { ScenarioError } from './scenario/scenario-field.ts';
+export { ScenarioError } from './scenario/scenario-values.ts';
