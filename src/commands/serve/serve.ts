@@ -286,7 +286,7 @@ function compile(flag: string, source: string | undefined): RegExp | undefined {
   } catch (error) {
     const reason = (error as Error).message.replace(/^Invalid regular expression: .*: /s, '');
     throw new FlagError(
-      'bad-value',
+      'ERR_FLAG_VALUE',
       `--${flag} cannot be ${JSON.stringify(source)}: it is no regular expression (${reason}); mend it or leave the flag out`,
     );
   }
@@ -296,7 +296,7 @@ function checkDurations(flags: Flags): void {
   for (const name of ['collect.timeout', 'collect.interval'] as const) {
     const value = flags[name];
     if (value !== undefined && value < 100) {
-      throw new FlagError('bad-value', `--${name} is ${value}ms; the least that makes sense is 100ms`);
+      throw new FlagError('ERR_FLAG_VALUE', `--${name} is ${value}ms; the least that makes sense is 100ms`);
     }
   }
 }

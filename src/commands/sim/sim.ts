@@ -117,17 +117,18 @@ export async function runSim(argv: readonly string[], process: SimProcess): Prom
 
 function targetOf(flags: Flags): ListenTarget {
   if (flags.socket !== undefined && flags.listen !== undefined) {
-    throw new FlagError('bad-value', '--socket and --listen exclude each other: give one of them');
+    throw new FlagError('ERR_FLAG_VALUE', '--socket and --listen exclude each other: give one of them');
   }
   if (flags.listen === undefined) {
-    if (flags.socket === '') throw new FlagError('bad-value', '--socket cannot be empty: give the path of a socket');
+    if (flags.socket === '')
+      throw new FlagError('ERR_FLAG_VALUE', '--socket cannot be empty: give the path of a socket');
     return { path: resolve(flags.socket ?? join(tmpdir(), 'virtlens-sim.sock')) };
   }
   const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(flags.listen);
   const port = Number(match?.[3]);
   if (match === null || port > 65_535) {
     throw new FlagError(
-      'bad-value',
+      'ERR_FLAG_VALUE',
       `--listen cannot be ${JSON.stringify(flags.listen)}: it must be a host and a port, such as 127.0.0.1:16509 or [::1]:16509`,
     );
   }

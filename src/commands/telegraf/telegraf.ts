@@ -326,7 +326,7 @@ async function readText(path: string): Promise<string> {
     for await (const chunk of createReadStream(path, { end: GREATEST_CONFIG_BYTES })) chunks.push(chunk);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new FlagError('bad-value', `--config=${path} cannot be read: ${why}`);
+    throw new FlagError('ERR_FLAG_VALUE', `--config=${path} cannot be read: ${why}`);
   }
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks));
@@ -340,7 +340,7 @@ function readInfluxTarget(flags: Flags): InfluxTarget | undefined {
   const database = flags['influx.database'];
   if (text === undefined) {
     for (const name of ['influx.org', 'influx.bucket', 'influx.database'] as const) {
-      if (flags[name] !== undefined) throw new FlagError('missing-value', `--${name} needs --influx.url`);
+      if (flags[name] !== undefined) throw new FlagError('ERR_FLAG_NO_VALUE', `--${name} needs --influx.url`);
     }
     return undefined;
   }
@@ -348,18 +348,18 @@ function readInfluxTarget(flags: Flags): InfluxTarget | undefined {
   if (database) {
     if (org || bucket) {
       throw new FlagError(
-        'bad-value',
+        'ERR_FLAG_VALUE',
         '--influx.database is of InfluxDB 1, --influx.org and --influx.bucket of 2: give one kind',
       );
     }
     if (token && !token.includes(':')) {
-      throw new FlagError('bad-value', '--influx.token must be user:password with --influx.database');
+      throw new FlagError('ERR_FLAG_VALUE', '--influx.token must be user:password with --influx.database');
     }
     return { url, token: token || undefined, into: { database } };
   }
   if (!org || !bucket) {
     throw new FlagError(
-      'missing-value',
+      'ERR_FLAG_NO_VALUE',
       '--influx.url needs --influx.org and --influx.bucket, or --influx.database for InfluxDB 1',
     );
   }
@@ -370,16 +370,19 @@ function readInfluxTarget(flags: Flags): InfluxTarget | undefined {
 function readInfluxUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new FlagError('bad-value', '--influx.url must be an http or https URL such as http://127.0.0.1:8086');
+    throw new FlagError('ERR_FLAG_VALUE', '--influx.url must be an http or https URL such as http://127.0.0.1:8086');
   }
   if (url.username !== '' || url.password !== '') {
     throw new FlagError(
-      'bad-value',
+      'ERR_FLAG_VALUE',
       '--influx.url must not hold a user or password: give them as --influx.token=user:password',
     );
   }
   if (url.search !== '' || url.hash !== '') {
-    throw new FlagError('bad-value', '--influx.url must end with the host or a path: leave out what follows ? or #');
+    throw new FlagError(
+      'ERR_FLAG_VALUE',
+      '--influx.url must end with the host or a path: leave out what follows ? or #',
+    );
   }
   return url;
 }
