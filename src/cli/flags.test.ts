@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { defineFlags, FlagError } from './flags.ts';
+import { asksFor, defineFlags, FlagError, HELP_ARGUMENTS } from './flags.ts';
 
 const GROUPS = ['state', 'block'] as const;
 
@@ -51,8 +51,8 @@ test('defaults, with the types that the table says', () => {
   // @ts-expect-error: a name that the table does not have
   assert.equal(values['no-such-flag'], undefined);
   assert.deepEqual(
-    [uri, file, offset, timeoutMs, level, schemas, addresses, block, values.port, values.help],
-    ['qemu:///system', undefined, undefined, 10_000, 'info', ['kumina', 'c5c3'], [':9177'], true, 9100, false],
+    [uri, file, offset, timeoutMs, level, schemas, addresses, block, values.port],
+    ['qemu:///system', undefined, undefined, 10_000, 'info', ['kumina', 'c5c3'], [':9177'], true, 9100],
   );
 });
 
@@ -186,8 +186,10 @@ describe('the environment', () => {
 
 describe('help', () => {
   test('is asked for with --help and -h, whatever else stands there, but not behind --', () => {
-    assert.equal(FLAGS.parse(['--nonsense', '--help']).help, true);
-    assert.equal(FLAGS.parse(['-h', 'x']).help, true);
+    assert.equal(asksFor(['--nonsense', '--help'], ...HELP_ARGUMENTS), true);
+    assert.equal(asksFor(['-h', 'x'], ...HELP_ARGUMENTS), true);
+    assert.equal(asksFor(['--port=1'], ...HELP_ARGUMENTS), false);
+    assert.equal(asksFor(['--', '--help'], ...HELP_ARGUMENTS), false);
     assert.throws(() => FLAGS.parse(['--', '--help']), FlagError);
   });
 

@@ -79,14 +79,14 @@ type FlagValue<F> = F extends { kind: 'boolean' }
           : Choice
         : readonly string[];
 
-/** The values of a table's flags by their names; `help` is whether the user asked for the help. */
+/** The values of a table's flags by their names. */
 export type FlagValues<Table extends readonly Flag[]> = {
   readonly [F in Table[number] as F['name']]: FlagValue<F>;
-} & { readonly help: boolean };
+};
 
 export interface FlagSet<Table extends readonly Flag[]> {
   /**
-   * The values of a command line (without the program and the command). When it asks for help, the rest of it is not looked at.
+   * The values of a command line (without the program and the command).
    * @throws FlagError
    */
   parse(argv: readonly string[], env?: Readonly<Record<string, string | undefined>>): FlagValues<Table>;
@@ -108,7 +108,16 @@ export interface CommandSummary {
   readonly description: string;
 }
 
-/** Makes the parser and the help text of a table of flags. `--help` and `-h` need no row. */
+/** Whether a command line has one of these arguments, such as `--help`, wherever it stands before `--`. */
+export function asksFor(argv: readonly string[], ...names: readonly string[]): boolean {
+  const end = argv.indexOf('--');
+  return (end < 0 ? argv : argv.slice(0, end)).some((argument) => names.includes(argument));
+}
+
+/** What asks for a command's help. */
+export const HELP_ARGUMENTS = ['--help', '-h'] as const;
+
+/** Makes the parser and the help text of a table of flags. `--help` and `-h` need no row: `parse` is not called then. */
 export function defineFlags<const Table extends readonly Flag[]>(
   summary: CommandSummary,
   table: Table,
@@ -132,10 +141,6 @@ function parseFlags(
   const values: Record<string, AnyValue> = {};
   for (const flag of table)
     values[flag.name] = flag.default ?? (flag.kind === 'list' ? [] : flag.kind === 'boolean' ? false : undefined);
-  const ownArguments = argv.includes('--') ? argv.slice(0, argv.indexOf('--')) : argv;
-  values.help = ownArguments.includes('--help') || ownArguments.includes('-h');
-  if (values.help) return values;
-
   const given = readArguments(table, argv);
   for (const flag of table) {
     const fromArguments = given.get(flag.name);

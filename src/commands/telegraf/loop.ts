@@ -110,7 +110,7 @@ function tick(worker: Worker, { intervalMs, logName }: Gatherer, clock: Clock, l
 }
 
 /**
- * Prompts the loop at every newline of standard input, and finishes it when the input closes. The answer lets go of the input, which
+ * Prompts the loop at every newline of standard input, and finishes it when the input closes. The function returned lets go of the input, which
  * keeps the process alive until then.
  */
 export function followStandardInput(stdin: Readable, loop: TelegrafLoop, logger: Logger): () => void {

@@ -4,14 +4,9 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseLibvirtUri } from '../../libvirt/uri.ts';
 import { STATS_GROUPS } from '../../model/snapshot.ts';
-import {
-  parseTelegrafConfig,
-  type TelegrafConfig,
-  TelegrafConfigError,
-  type TelegrafInput,
-} from './telegraf-config.ts';
+import { parseTelegrafConfig, TelegrafConfigError, type TelegrafFile, type TelegrafInput } from './telegraf-config.ts';
 
-function read(text: string, environment: Record<string, string> = {}): TelegrafConfig {
+function read(text: string, environment: Record<string, string> = {}): TelegrafFile {
   return parseTelegrafConfig(text, 'telegraf.conf', environment);
 }
 

@@ -26,7 +26,7 @@ export interface TelegrafInput {
 }
 
 /** What virtlens takes from a Telegraf configuration. */
-export interface TelegrafConfig {
+export interface TelegrafFile {
   /** At least one. */
   readonly inputs: readonly TelegrafInput[];
   /** `hostname` of `[agent]`: undefined when the file leaves it to the machine's name, empty when `omit_hostname` is set. */
@@ -102,7 +102,7 @@ type InputFields = Readonly<Record<(typeof KNOWN_KEYS)[number], ConfigField>>;
  * variables in strings are replaced as Telegraf does (`$NAME`, `${NAME}`, `${NAME:-default}`; one that is not set stays as it is written).
  * @throws TelegrafConfigError
  */
-export function parseTelegrafConfig(text: string, fileName: string, environment: Environment): TelegrafConfig {
+export function parseTelegrafConfig(text: string, fileName: string, environment: Environment): TelegrafFile {
   const notices: string[] = [];
   const root = new ConfigField(sourceOf(fileName, environment), parseToml(text, fileName));
   const agent = root.member('agent');
