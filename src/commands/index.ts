@@ -18,19 +18,19 @@ export interface CommandInfo {
 export const COMMANDS: readonly CommandInfo[] = [
   {
     name: 'serve',
-    summary: 'Serves the metrics of one libvirt host to Prometheus; the command that runs when none is named.',
+    summary: 'Serves the metrics of one libvirt host to Prometheus. It runs when no command is named.',
     heldSignals: ['SIGHUP'],
     load: async () => (await import('./serve/serve.ts')).SERVE,
   },
   {
     name: 'nova',
-    summary: "Serves OpenStack Nova's instances with the options and metrics of the Libvirt Nova Exporter.",
+    summary: 'Stands in for the Libvirt Nova Exporter: metrics of OpenStack instances.',
     heldSignals: [],
     load: async () => (await import('./nova/nova.ts')).NOVA,
   },
   {
     name: 'telegraf',
-    summary: "Gathers what Telegraf's libvirt input gathers, for Telegraf or for an InfluxDB.",
+    summary: "Stands in for Telegraf's libvirt input; writes to Telegraf or to an InfluxDB.",
     heldSignals: ['SIGHUP', 'SIGUSR1', 'SIGUSR2'],
     load: async () => (await import('./telegraf/telegraf.ts')).TELEGRAF,
   },

@@ -15,17 +15,17 @@ interface Received {
   readonly lines: readonly string[];
 }
 
-type Answer = (response: ServerResponse) => void;
-const ok: Answer = (response) => response.writeHead(204).end();
+type Reply = (response: ServerResponse) => void;
+const ok: Reply = (response) => response.writeHead(204).end();
 const fails =
-  (status: number, body: string): Answer =>
+  (status: number, body: string): Reply =>
   (response) =>
     response.writeHead(status, { 'content-type': 'application/json' }).end(body);
 
 /** An InfluxDB that keeps what it gets and replies as its state says. */
-async function startServer(context: TestContext, answer: Answer = ok) {
+async function startServer(context: TestContext, reply: Reply = ok) {
   const received: Received[] = [];
-  const state = { answer };
+  const state = { reply };
   let arrived = Promise.withResolvers<void>();
   const server = createServer(async (request: IncomingMessage, response) => {
     const chunks: Buffer[] = [];
@@ -37,7 +37,7 @@ async function startServer(context: TestContext, answer: Answer = ok) {
       authorization: request.headers.authorization,
       lines: text.toString().split('\n'),
     });
-    state.answer(response);
+    state.reply(response);
     arrived.resolve();
     arrived = Promise.withResolvers();
   });
@@ -127,7 +127,7 @@ test('a server that is away: points are kept, sent again with growing pauses, an
   await server.requests(9);
   while (clock.pending === 0) await settle();
   void writer.write(points('b'));
-  server.state.answer = ok;
+  server.state.reply = ok;
   assert.equal(await writer.close(5000), 0);
   // A batch that was sent once stays as it is.
   assert.deepEqual(
@@ -151,7 +151,7 @@ test('memory is bounded: the oldest points are dropped, counted and logged', asy
   await logged(logs, /cannot be written/);
   void writer.write(Array.from({ length: 4000 }, () => line('b')));
   assert.match(logs.at(-1) ?? '', /^error The buffer for .* is full: the oldest points are dropped from now on$/);
-  server.state.answer = ok;
+  server.state.reply = ok;
   await clock.advance(1000);
   await logged(logs, /takes points again dropped=4000$/);
   assert.equal(await writer.close(5000), 4000);
@@ -167,7 +167,7 @@ test('points that the server refuses are dropped, those after them are written',
   const { writer, logs } = prepare({ url: server.url });
   void writer.write(points('bad', 'bad2'));
   await logged(logs, /refuses/);
-  server.state.answer = ok;
+  server.state.reply = ok;
   void writer.write(points('good'));
   assert.equal(await writer.close(5000), 2);
   assert.deepEqual(server.received.at(-1)?.lines, [line('good')]);
@@ -228,4 +228,24 @@ test('nobody listens: the error says where', async () => {
   await settle();
   await clock.advance(1000);
   assert.equal(await closing, 1);
+});
+
+test('a server whose error never ends, or that is no InfluxDB, is a failure like others', async (context) => {
+  const endless: Reply = (response) => {
+    response.writeHead(500);
+    const write = () => {
+      while (!response.destroyed && response.write('x'.repeat(10_000)));
+      response.once('drain', write);
+    };
+    write();
+  };
+  const server = await startServer(context, endless);
+  const { writer, logs, clock } = prepare({ url: server.url });
+  void writer.write(points('a'));
+  await logged(logs, /cannot be written to: 500 Internal Server Error: x+… \(\d+ more characters\); points are kept/);
+  server.state.reply = (response) => response.writeHead(200).end('<html>');
+  const closing = writer.close(10_000);
+  assert.equal(await closing, 1);
+  assert.match(logs.at(-2) ?? '', /200 OK: <html>/);
+  assert.equal(clock.pending, 0);
 });

@@ -1,6 +1,7 @@
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
-import { HttpError, InfluxDB, type WriteApi } from '@influxdata/influxdb-client';
+import { Agent as HttpAgent, type IncomingMessage, request as requestHttp, STATUS_CODES } from 'node:http';
+import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
 import { cut, oneLine } from '../base/text.ts';
 import { type DeliveryBounds, DeliveryError, type Destination } from './delivery.ts';
 
@@ -26,56 +27,98 @@ const REFUSED_STATUSES: ReadonlySet<number> = new Set([400, 413, 422]);
 /** From here on (too many requests, errors of the server) waiting helps; below, somebody must change something. */
 const TEMPORARY_STATUS_MIN = 429;
 const SERVER_TEXT_MAX = 500;
+const SERVER_BYTES_MAX = 64 * 1024;
+/** A server that says nothing for so long is given up. */
+const SILENCE_MAX_MS = 10_000;
+/** A smaller body is not worth compressing. */
+const GZIP_BYTES_MIN = 1000;
+const gzipAsync = promisify(gzip);
 
 /**
- * Lines of Influx line protocol (without their newlines) to InfluxDB, through InfluxDB's own client: one request a batch. The client's
- * queue and retries are not used, because its buffer is bounded in lines only and cannot be waited for.
+ * Lines of Influx line protocol (without their newlines) to InfluxDB, one request a batch: version 2's and 3's
+ * `POST /api/v2/write` (https://docs.influxdata.com/influxdb/v2/api/#operation/PostWrite), or version 1's `POST /write`
+ * (https://docs.influxdata.com/influxdb/v1/tools/api/#write-http-endpoint).
  */
-export function createInfluxDestination({ url, token, into }: InfluxTarget): Destination<string> {
-  const agent = url.protocol === 'https:' ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
-  const isVersion1 = 'database' in into;
-  const client = new InfluxDB({
-    url: url.href,
-    // InfluxDB 1 before 1.8 knows no tokens.
-    ...(token === undefined
-      ? {}
-      : isVersion1
-        ? { headers: { authorization: `Basic ${Buffer.from(token).toString('base64')}` } }
-        : { token }),
-    transportOptions: { agent },
-  });
-  const api: WriteApi = client.getWriteApi(isVersion1 ? '' : into.org, isVersion1 ? '' : into.bucket, 'ns', {
-    batchSize: INFLUX_BOUNDS.batchItemsMax + 1,
-    maxBatchBytes: Number.MAX_SAFE_INTEGER,
-    flushInterval: 0,
-    maxRetries: 0,
-    // Keeps the client from printing errors and from retrying.
-    writeFailed: (error) => Promise.reject(error),
-  });
-  // The path that InfluxDB 1 has had since its beginning; its imitation of version 2's came with 1.8.
-  if (isVersion1) api.path = `/write?db=${encodeURIComponent(into.database)}`;
+export function createInfluxDestination(target: InfluxTarget): Destination<string> {
+  const { url } = target;
+  const isHttps = url.protocol === 'https:';
+  const agent = isHttps ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
+  const request = isHttps ? requestHttps : requestHttp;
+  const writeUrl = writeUrlOf(target);
+  const authorization = authorizationOf(target);
+  const ended = new AbortController();
+
+  async function post(body: Buffer, isZipped: boolean): Promise<IncomingMessage> {
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+    const headers = {
+      'content-type': 'text/plain; charset=utf-8',
+      'content-length': body.length,
+      ...(isZipped && { 'content-encoding': 'gzip' }),
+      ...(authorization !== undefined && { authorization }),
+    };
+    const sent = request(writeUrl, { method: 'POST', agent, headers, timeout: SILENCE_MAX_MS, signal: ended.signal });
+    sent.on('response', resolve).on('error', reject);
+    sent.on('timeout', () => sent.destroy(new Error(`no answer within ${SILENCE_MAX_MS / 1000} s`)));
+    sent.end(body);
+    return promise;
+  }
+
   return {
     name: `InfluxDB at ${url.origin}`,
     async send({ items }) {
-      api.writeRecords([...items]);
-      try {
-        await api.flush();
-      } catch (error) {
-        // The client gives up waiting after 10 s, but leaves the request and its socket behind.
-        agent.destroy();
-        throw error instanceof HttpError ? explainStatus(error) : error;
-      }
+      const text = Buffer.from(items.join('\n'));
+      const isZipped = text.length >= GZIP_BYTES_MIN;
+      const response = await post(isZipped ? await gzipAsync(text) : text, isZipped);
+      const said = await readText(response);
+      const status = response.statusCode ?? 0;
+      // 200 is what a web page that is no InfluxDB says, and version 1 when it has not written everything.
+      if (status !== 204 && status !== 201) throw explainStatus(status, said);
     },
-    close: () => agent.destroy(),
+    close() {
+      ended.abort();
+      agent.destroy();
+    },
   };
 }
 
-function explainStatus(error: HttpError): Error {
-  const text = error.json?.message ?? error.json?.error ?? error.body ?? '';
-  const reason = `${error.statusCode} ${error.statusMessage ?? ''}: ${cut(oneLine(String(text)), SERVER_TEXT_MAX)}`;
-  if (REFUSED_STATUSES.has(error.statusCode))
-    return new DeliveryError('ERR_DELIVERY_REFUSED', reason, { cause: error });
-  if (error.statusCode < TEMPORARY_STATUS_MIN)
-    return new DeliveryError('ERR_DELIVERY_BLOCKED', reason, { cause: error });
-  return new Error(reason, { cause: error });
+function writeUrlOf({ url, into }: InfluxTarget): URL {
+  const base = url.origin + url.pathname.replace(/\/$/, '');
+  if ('database' in into) return new URL(`${base}/write?db=${encodeURIComponent(into.database)}`);
+  const [org, bucket] = [encodeURIComponent(into.org), encodeURIComponent(into.bucket)];
+  return new URL(`${base}/api/v2/write?org=${org}&bucket=${bucket}&precision=ns`);
+}
+
+/** InfluxDB 1 before 1.8 knows no tokens. */
+function authorizationOf({ token, into }: InfluxTarget): string | undefined {
+  if (token === undefined) return undefined;
+  return 'database' in into ? `Basic ${Buffer.from(token).toString('base64')}` : `Token ${token}`;
+}
+
+/** A body, or its beginning: what would not end is broken off. */
+async function readText(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes >= SERVER_BYTES_MAX) break;
+  }
+  return Buffer.concat(chunks).toString();
+}
+
+function explainStatus(status: number, said: string): Error {
+  const reason = `${status} ${STATUS_CODES[status] ?? ''}: ${cut(oneLine(messageIn(said)), SERVER_TEXT_MAX)}`;
+  if (REFUSED_STATUSES.has(status)) return new DeliveryError('ERR_DELIVERY_REFUSED', reason);
+  if (status < TEMPORARY_STATUS_MIN) return new DeliveryError('ERR_DELIVERY_BLOCKED', reason);
+  return new Error(reason);
+}
+
+/** What an error says: version 2 as `message`, version 1 as `error`, what stands in front of them as it likes. */
+function messageIn(said: string): string {
+  try {
+    const { message, error } = JSON.parse(said);
+    return String(message ?? error ?? said);
+  } catch {
+    return said;
+  }
 }
