@@ -1,4 +1,4 @@
-// What users get wrong: one line that names it and the mend; exit code 1 when it can never work, else the agent stays and retries.
+// What users get wrong: one line that names it and the fix; exit code 1 when it can never work, else the agent stays and retries.
 import assert from 'node:assert/strict';
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
