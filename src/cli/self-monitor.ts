@@ -77,7 +77,7 @@ function readFdLimit(): number | undefined {
   return match === null ? undefined : Number(match[1]);
 }
 
-/** Systems without /proc do not tell. */
+/** Systems without /proc do not say. */
 function unlessAbsent<T>(read: () => T): T | undefined {
   try {
     return read();

@@ -12,7 +12,7 @@ import { AgentProcess } from '../../test/lab/agent.ts';
 const directory = mkdtempSync(join(tmpdir(), 'virtlens-process-'));
 after(() => rmSync(directory, { recursive: true }));
 
-/** Fails on everything that Node.js warns of, in dependencies too: in the bundle they are not told apart. */
+/** Fails on everything that Node.js warns of, in dependencies too: in the bundle there is no difference. */
 const STRICT = ['--pending-deprecation', '--throw-deprecation'];
 
 test('standard output that nobody reads ends no command with a stack trace', async () => {

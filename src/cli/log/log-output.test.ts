@@ -6,7 +6,7 @@ import { SYSTEM_CLOCK } from '../../base/clock.ts';
 import { logUncaughtExceptions, openLog } from './log-output.ts';
 import { createLogger } from './logging.ts';
 
-/** A pipe whose reader reads when it is told to. */
+/** A pipe whose reader begins to read at `read`. */
 class SlowPipe extends Writable {
   text = '';
   #isRead = false;

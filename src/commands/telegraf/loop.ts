@@ -7,7 +7,7 @@ import type { Gatherer } from './gather.ts';
 export interface TelegrafLoop {
   /**
    * Gathers from every input now. An input that is still being gathered from is gathered from once more afterwards, however many
-   * prompts come in the meantime. Whoever prompts sets the rhythm: from the first prompt on the intervals do no longer count.
+   * prompts come in the meantime. From the first prompt on the intervals no longer count: prompts set the rhythm.
    */
   prompt(): void;
   /** Completes what runs and what was prompted, and nothing more. */

@@ -243,7 +243,7 @@ function readStat(field: ConfigField, name: string, rate: number | undefined): O
   return { type, value, ratePerSecond };
 }
 
-/** A value whose type is told, or known from its name, or taken from how it is written. */
+/** A value whose type is given, or known from its name, or taken from how it is written. */
 export function readTyped(
   field: ConfigField,
   name: string,
@@ -253,8 +253,8 @@ export function readTyped(
     return { type, value: readValue(field, type) };
   }
   const stat = field.table(['type', 'value', 'ratePerSecond']);
-  const told = stat.type.maybe((value) => PARAM_TYPE[value.choice(STAT_TYPE_NAMES)]);
-  const type = told ?? knownStatType(name) ?? typeOfValue(stat.value);
+  const given = stat.type.maybe((value) => PARAM_TYPE[value.choice(STAT_TYPE_NAMES)]);
+  const type = given ?? knownStatType(name) ?? typeOfValue(stat.value);
   const ratePerSecond = stat.ratePerSecond.maybe(readRate);
   return { type, value: readValue(stat.value, type), ...(ratePerSecond === undefined ? {} : { ratePerSecond }) };
 }

@@ -89,7 +89,7 @@ test("a VM's own XML gives its name, UUID and devices, and is served as it is", 
   assert.deepEqual(vm.hardware.interfaces, []);
 });
 
-test('a script does its steps at their times, and tells of those that fail', async () => {
+test('a script does its steps at their times, and reports those that fail', async () => {
   const timers: Array<{ atMs: number; callback: () => void }> = [];
   let nowMs = 0;
   const clock = {
