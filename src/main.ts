@@ -1,10 +1,16 @@
 #!/usr/bin/env node
 import { holdSignals } from './cli/held-signals.ts';
 import { settleRuntime } from './cli/runtime.ts';
+import { findCommand } from './commands/index.ts';
 
-settleRuntime();
-// Telegraf may prompt before the rest is loaded.
-if (process.argv[2] === 'telegraf') holdSignals(['SIGHUP', 'SIGUSR1', 'SIGUSR2']);
-const { runCommand } = await import('./commands/run.ts');
+const argv = process.argv.slice(2);
+const heldSignals = findCommand(argv)?.heldSignals ?? [];
+settleRuntime({ takesSigusr1: heldSignals.includes('SIGUSR1') });
+// A signal may come before the rest is loaded.
+holdSignals(heldSignals);
+const [{ runCommand }, { currentMachine }] = await Promise.all([
+  import('./commands/run.ts'),
+  import('./cli/machine.ts'),
+]);
 // A connection that hangs must not keep a finished command alive.
-process.exit(await runCommand(process.argv.slice(2)));
+process.exit(await runCommand(argv, currentMachine()));

@@ -1,4 +1,4 @@
-// What users get wrong: one line that names it and the mend; exit code 1 when it can never work, else the agent stays and retries.
+// What users get wrong: one line that names it and the fix; exit code 1 when it can never work, else the agent stays and retries.
 import assert from 'node:assert/strict';
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -15,10 +15,10 @@ import { type Sshd, startSshd } from './lab/sshd.ts';
 /** Must end at once with exit code 1 and exactly one line, which matches. */
 async function assertRefused(args: readonly string[], ...patterns: readonly RegExp[]): Promise<void> {
   const { code, stdout, stderr } = await runAgent(args);
-  const told = stderr.split('\n').filter((line) => !line.includes('msg="Listening on"'));
-  assert.equal(told.length, 2, `one line:\n${stderr}`);
-  assert.match(told[0]!, /^virtlens: /);
-  for (const pattern of patterns) assert.match(told[0]!, pattern);
+  const lines = stderr.split('\n').filter((line) => !line.includes('msg="Listening on"'));
+  assert.equal(lines.length, 2, `one line:\n${stderr}`);
+  assert.match(lines[0]!, /^virtlens: /);
+  for (const pattern of patterns) assert.match(lines[0]!, pattern);
   assert.equal(stdout, '');
   assert.equal(code, 1);
 }

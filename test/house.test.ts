@@ -29,7 +29,7 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
         'base',
       ],
     },
-    cli: { mayImport: ['schemas', 'collect', 'connection', 'sim', 'libvirt', 'model', 'base'] },
+    cli: { folders: ['log'], mayImport: ['schemas', 'collect', 'connection', 'sim', 'libvirt', 'model', 'base'] },
     web: { folders: ['server'], mayImport: ['formats', 'model', 'base'] },
     outputs: { mayImport: ['formats', 'model', 'base'] },
     formats: { folders: ['testdata'], mayImport: ['model', 'base'] },

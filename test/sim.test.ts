@@ -6,12 +6,12 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { PassThrough } from 'node:stream';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { runSim } from '../src/commands/sim/sim.ts';
+import { SIM } from '../src/commands/sim/sim.ts';
 import { createSimulator, DEMO_HOST, loadScenario, type Simulator } from '../src/sim/index.ts';
 import { findProgram } from './lab/tools.ts';
+import { TestMachine } from './support/test-machine.ts';
 
 const execute = promisify(execFile);
 const VIRSH_TIMEOUT_MS = 20_000;
@@ -321,33 +321,23 @@ describeVirsh('virsh on a scenario', () => {
 
 /** The command in this process, with its output caught. */
 class Command {
-  readonly stdout = new PassThrough();
-  readonly stderr = new PassThrough();
+  readonly #machine = new TestMachine();
   readonly exit: Promise<number>;
-  #stop: () => void = () => {};
 
   constructor(...argv: string[]) {
-    this.exit = runSim(argv, {
-      env: {},
-      stdout: this.stdout,
-      stderr: this.stderr,
-      onSignal: (_, callback) => {
-        this.#stop = callback;
-      },
-    });
+    this.exit = SIM.run(argv, this.#machine);
   }
 
-  async line(): Promise<string> {
-    const [chunk] = (await once(this.stdout, 'data')) as [Buffer];
-    return String(chunk);
+  line(): Promise<string> {
+    return this.#machine.stdout.until(/\n$/);
   }
 
   complaint(): string {
-    return String(this.stderr.read() ?? '');
+    return this.#machine.stderr.text;
   }
 
   async terminate(): Promise<number> {
-    this.#stop();
+    this.#machine.signal('SIGTERM');
     return await this.exit;
   }
 }
@@ -427,7 +417,7 @@ describeVirsh('virtlens sim', () => {
         /its directory does not exist; create it or choose another path$/,
       ],
       [['--socket', file], /cannot serve .*: it exists and is not a socket; choose another path, or remove it$/],
-      [['--listen', `127.0.0.1:${port}`], /it is in use; choose another with --listen$/],
+      [['--listen', `127.0.0.1:${port}`], /the address is in use; choose another with --listen$/],
     ];
     for (const [argv, complaint] of cases) {
       const command = new Command(...argv);

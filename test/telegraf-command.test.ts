@@ -347,7 +347,7 @@ describe('what can never work ends with exit code 1 and one line', () => {
   it('flags and configuration', async () => {
     for (const [argv, expected] of [
       [['--what'], /^E! unknown flag --what/],
-      [['--config', join(directory, 'missing')], /^E! --config=.* cannot be read: ENOENT/],
+      [['--config', join(directory, 'missing')], /^E! --config=.* cannot be read: it does not exist;/],
       [['--config', configFile('[[inputs.libvirt]]\nstatistics_groups = ["cpu"]')], /^E! .*statistics_groups.*"cpu"/],
       [['--once', '--config', configFile('[[inputs.libvirt]]\nlibvirt_uri = "qemu+ftp:///"')], /^E! .*libvirt_uri/],
     ] as const) {

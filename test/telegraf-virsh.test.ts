@@ -80,7 +80,7 @@ describeLab('Influx output of real guests', ['libvirt', 'busy-guest'], () => {
       const generic = (statistic: string) =>
         statistic.replace(/^(iothread)\.\d+/, '$1.<id>').replace(/\.\d+(?=\.|$)/, '.<num>');
       const expected = [...before.keys()].filter(
-        // Of a VM that is off, libvirt tells the CPU time of libvirtd itself.
+        // For a VM that is off, libvirt reports the CPU time of libvirtd itself.
         (statistic) => tabled.has(generic(statistic)) && !(name === 'off' && statistic.startsWith('cpu.')),
       );
       assert.deepEqual([...stats.keys()].sort(), expected.sort(), name);

@@ -2,18 +2,22 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { SYSTEM_CLOCK } from '../src/base/clock.ts';
+import { formatInflux } from '../src/formats/influx.ts';
 import { COLLECTED_NAMES } from '../src/model/collected.ts';
 import type { DomainStats } from '../src/model/snapshot.ts';
-import { createInfluxWriter } from '../src/outputs/influxdb.ts';
+import { DeliveryQueue } from '../src/outputs/delivery.ts';
+import { createInfluxDestination, INFLUX_BOUNDS } from '../src/outputs/influxdb.ts';
 import { toPoints } from '../src/schemas/telegraf.ts';
 import { type InfluxDb, startInfluxDb } from './lab/influxdb.ts';
 import { unavailable } from './lab/tools.ts';
-import { makeDomain, makeSnapshot, recordLogs } from './support/telegraf.ts';
+import { KeptLog } from './support/kept-log.ts';
+import { makeDomain, makeSnapshot } from './support/telegraf.ts';
 
 const OPTIONS = { hostTag: 'my host', enabled: new Set(COLLECTED_NAMES) };
 
-function pointsOf(name: string, stats: DomainStats) {
-  return toPoints(makeSnapshot([], { domains: [makeDomain(name, { stats })] }), OPTIONS);
+function linesOf(name: string, stats: DomainStats): string[] {
+  const points = toPoints(makeSnapshot([], { domains: [makeDomain(name, { stats })] }), OPTIONS);
+  return points.map((point) => formatInflux([point]).slice(0, -1));
 }
 
 describe('a real InfluxDB', { skip: unavailable('influxdb') }, () => {
@@ -24,9 +28,17 @@ describe('a real InfluxDB', { skip: unavailable('influxdb') }, () => {
   after(() => influx?.stop());
 
   function openWriter(database: string) {
-    const { lines: logs, logger } = recordLogs();
-    const target = { url: new URL(influx.url), token: undefined, into: { database } };
-    return { logs, writer: createInfluxWriter({ target, clock: SYSTEM_CLOCK, logger }) };
+    const log = new KeptLog();
+    const writer = new DeliveryQueue<string>({
+      destination: createInfluxDestination({ url: new URL(influx.url), token: undefined, into: { database } }),
+      bounds: INFLUX_BOUNDS,
+      whenFull: 'drop oldest',
+      sizeOf: (line) => Buffer.byteLength(line),
+      itemsName: 'points',
+      clock: SYSTEM_CLOCK,
+      logger: log,
+    });
+    return { logs: log.lines, writer };
   }
 
   it('takes every kind of field, whole numbers beyond 2^53, and names of any characters', async () => {
@@ -40,7 +52,7 @@ describe('a real InfluxDB', { skip: unavailable('influxdb') }, () => {
       cacheMonitors: [],
     };
     const blocks = [{ index: 0, name: 'v"d\\a', path: '/a b,c=d\ne', readBytes: 0 }];
-    writer.write(pointsOf('a b,c=d "e" ü', { cpu, blocks }));
+    void writer.write(linesOf('a b,c=d "e" ü', { cpu, blocks }));
     assert.equal(await writer.close(20_000), 0);
     assert.deepEqual(logs, []);
     const time = 1_700_000_000_000_000_000n.toString();
@@ -74,7 +86,7 @@ describe('a real InfluxDB', { skip: unavailable('influxdb') }, () => {
     const { writer } = openWriter('late');
     await influx.suspend();
     for (let count = 0; count < 300; count++) {
-      writer.write(pointsOf(`vm${count}`, { state: { state: 1, reason: 1 } }));
+      void writer.write(linesOf(`vm${count}`, { state: { state: 1, reason: 1 } }));
     }
     await influx.resume();
     assert.equal(await writer.close(30_000), 0);
@@ -82,9 +94,9 @@ describe('a real InfluxDB', { skip: unavailable('influxdb') }, () => {
     assert.equal(counted?.rows[0]?.count, 300);
   });
 
-  it('that has no such database is told of by its name, and the points are kept', async () => {
+  it('that has no such database is named in the log, and the points are kept', async () => {
     const { writer, logs } = openWriter('nowhere');
-    writer.write(pointsOf('vm', { state: { state: 1, reason: 1 } }));
+    void writer.write(linesOf('vm', { state: { state: 1, reason: 1 } }));
     assert.equal(await writer.close(20_000), 1);
     assert.match(
       logs[0] ?? '',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { defineFlags, FlagError } from './flags.ts';
+import { asksFor, defineFlags, FlagError, HELP_ARGUMENTS } from './flags.ts';
 
 const GROUPS = ['state', 'block'] as const;
 
@@ -51,8 +51,8 @@ test('defaults, with the types that the table says', () => {
   // @ts-expect-error: a name that the table does not have
   assert.equal(values['no-such-flag'], undefined);
   assert.deepEqual(
-    [uri, file, offset, timeoutMs, level, schemas, addresses, block, values.port, values.help],
-    ['qemu:///system', undefined, undefined, 10_000, 'info', ['kumina', 'c5c3'], [':9177'], true, 9100, false],
+    [uri, file, offset, timeoutMs, level, schemas, addresses, block, values.port],
+    ['qemu:///system', undefined, undefined, 10_000, 'info', ['kumina', 'c5c3'], [':9177'], true, 9100],
   );
 });
 
@@ -87,62 +87,70 @@ for (const [argv, name, expected] of [
 }
 
 for (const [argv, code, message] of [
-  [['--libvirt.url=x'], 'unknown-flag', 'unknown flag --libvirt.url: did you mean --libvirt.uri?'],
+  [['--libvirt.url=x'], 'ERR_FLAG_UNKNOWN', 'unknown flag --libvirt.url: did you mean --libvirt.uri?'],
   [
     ['--web.listenaddress', ':1'],
-    'unknown-flag',
+    'ERR_FLAG_UNKNOWN',
     'unknown flag --web.listenaddress: did you mean --web.listen-address?',
   ],
-  [['--Log.Level=info'], 'unknown-flag', 'unknown flag --Log.Level: did you mean --log.level?'],
-  [['--listen-address=:1'], 'unknown-flag', 'unknown flag --listen-address: did you mean --web.listen-address?'],
-  [['-libvirt.uri=x'], 'unknown-flag', 'unknown flag -libvirt.uri: did you mean --libvirt.uri?'],
-  [['--no-colector.block'], 'unknown-flag', 'unknown flag --no-colector.block: did you mean --no-collector.block?'],
-  [['--no-libvirt.uri'], 'unknown-flag', 'unknown flag --no-libvirt.uri: did you mean --libvirt.uri?'],
-  [['--frobnicate'], 'unknown-flag', 'unknown flag --frobnicate: see --help for the flags there are'],
-  [['-x'], 'unknown-flag', 'unknown flag -x: see --help for the flags there are'],
-  [['--__proto__=1'], 'unknown-flag', 'unknown flag --__proto__: see --help for the flags there are'],
-  [['--toString'], 'unknown-flag', 'unknown flag --toString: see --help for the flags there are'],
-  [['--libvirt.uri'], 'missing-value', '--libvirt.uri needs a value: write --libvirt.uri=URI'],
-  [['--libvirt.uri', '--port=1'], 'missing-value', '--libvirt.uri needs a value: write --libvirt.uri=URI'],
-  [['--libvirt.uri', '--no-collector.block'], 'missing-value', '--libvirt.uri needs a value: write --libvirt.uri=URI'],
-  [['--log.level'], 'missing-value', '--log.level needs a value: write --log.level=debug|info'],
-  [['--log.level=loud'], 'bad-value', '--log.level cannot be "loud": it must be one of debug, info'],
-  [['--schema=kumina,'], 'bad-value', '--schema cannot be "": it must be one of kumina, c5c3'],
-  [['--web.listen-address='], 'bad-value', '--web.listen-address cannot be "": it must be a value that is not empty'],
-  [['--port=http'], 'bad-value', '--port cannot be "http": it must be a whole number from 0 to 65535'],
-  [['--port=1.5'], 'bad-value', '--port cannot be "1.5": it must be a whole number from 0 to 65535'],
-  [['--port', '65536'], 'bad-value', '--port cannot be "65536": it must be a whole number from 0 to 65535'],
-  [['--port='], 'bad-value', '--port cannot be "": it must be a whole number from 0 to 65535'],
-  [['--collect.offset=Infinity'], 'bad-value', '--collect.offset cannot be "Infinity": it must be a number'],
+  [['--Log.Level=info'], 'ERR_FLAG_UNKNOWN', 'unknown flag --Log.Level: did you mean --log.level?'],
+  [['--listen-address=:1'], 'ERR_FLAG_UNKNOWN', 'unknown flag --listen-address: did you mean --web.listen-address?'],
+  [['-libvirt.uri=x'], 'ERR_FLAG_UNKNOWN', 'unknown flag -libvirt.uri: did you mean --libvirt.uri?'],
+  [['--no-colector.block'], 'ERR_FLAG_UNKNOWN', 'unknown flag --no-colector.block: did you mean --no-collector.block?'],
+  [['--no-libvirt.uri'], 'ERR_FLAG_UNKNOWN', 'unknown flag --no-libvirt.uri: did you mean --libvirt.uri?'],
+  [['--frobnicate'], 'ERR_FLAG_UNKNOWN', 'unknown flag --frobnicate: see --help for the flags there are'],
+  [['-x'], 'ERR_FLAG_UNKNOWN', 'unknown flag -x: see --help for the flags there are'],
+  [['--__proto__=1'], 'ERR_FLAG_UNKNOWN', 'unknown flag --__proto__: see --help for the flags there are'],
+  [['--toString'], 'ERR_FLAG_UNKNOWN', 'unknown flag --toString: see --help for the flags there are'],
+  [['--libvirt.uri'], 'ERR_FLAG_NO_VALUE', '--libvirt.uri needs a value: write --libvirt.uri=URI'],
+  [['--libvirt.uri', '--port=1'], 'ERR_FLAG_NO_VALUE', '--libvirt.uri needs a value: write --libvirt.uri=URI'],
+  [
+    ['--libvirt.uri', '--no-collector.block'],
+    'ERR_FLAG_NO_VALUE',
+    '--libvirt.uri needs a value: write --libvirt.uri=URI',
+  ],
+  [['--log.level'], 'ERR_FLAG_NO_VALUE', '--log.level needs a value: write --log.level=debug|info'],
+  [['--log.level=loud'], 'ERR_FLAG_VALUE', '--log.level cannot be "loud": it must be one of debug, info'],
+  [['--schema=kumina,'], 'ERR_FLAG_VALUE', '--schema cannot be "": it must be one of kumina, c5c3'],
+  [
+    ['--web.listen-address='],
+    'ERR_FLAG_VALUE',
+    '--web.listen-address cannot be "": it must be a value that is not empty',
+  ],
+  [['--port=http'], 'ERR_FLAG_VALUE', '--port cannot be "http": it must be a whole number from 0 to 65535'],
+  [['--port=1.5'], 'ERR_FLAG_VALUE', '--port cannot be "1.5": it must be a whole number from 0 to 65535'],
+  [['--port', '65536'], 'ERR_FLAG_VALUE', '--port cannot be "65536": it must be a whole number from 0 to 65535'],
+  [['--port='], 'ERR_FLAG_VALUE', '--port cannot be "": it must be a whole number from 0 to 65535'],
+  [['--collect.offset=Infinity'], 'ERR_FLAG_VALUE', '--collect.offset cannot be "Infinity": it must be a number'],
   [
     ['--collect.timeout=10'],
-    'bad-value',
+    'ERR_FLAG_VALUE',
     '--collect.timeout cannot be "10": it must be a duration such as 10s, 1m30s or 500ms',
   ],
-  [['--collector.block=maybe'], 'bad-value', '--collector.block cannot be "maybe": it must be true or false'],
+  [['--collector.block=maybe'], 'ERR_FLAG_VALUE', '--collector.block cannot be "maybe": it must be true or false'],
   [
     ['--no-collector.block=true'],
-    'bad-value',
+    'ERR_FLAG_VALUE',
     '--no-collector.block takes no value: write --no-collector.block or --collector.block=true',
   ],
   [
     ['--collector.block', 'false'],
-    'stray-argument',
+    'ERR_FLAG_STRAY',
     'unexpected argument "false": write --collector.block=false or --no-collector.block',
   ],
   [
     ['serve'],
-    'stray-argument',
+    'ERR_FLAG_STRAY',
     'unexpected argument "serve": flags begin with -- and this command takes nothing else; see --help',
   ],
   [
     ['--', '--port=1'],
-    'stray-argument',
+    'ERR_FLAG_STRAY',
     'unexpected argument "--port=1": flags begin with -- and this command takes nothing else; see --help',
   ],
   [
     ['two\nlines'],
-    'stray-argument',
+    'ERR_FLAG_STRAY',
     'unexpected argument "two\\nlines": flags begin with -- and this command takes nothing else; see --help',
   ],
 ] as const) {
@@ -178,8 +186,10 @@ describe('the environment', () => {
 
 describe('help', () => {
   test('is asked for with --help and -h, whatever else stands there, but not behind --', () => {
-    assert.equal(FLAGS.parse(['--nonsense', '--help']).help, true);
-    assert.equal(FLAGS.parse(['-h', 'x']).help, true);
+    assert.equal(asksFor(['--nonsense', '--help'], ...HELP_ARGUMENTS), true);
+    assert.equal(asksFor(['-h', 'x'], ...HELP_ARGUMENTS), true);
+    assert.equal(asksFor(['--port=1'], ...HELP_ARGUMENTS), false);
+    assert.equal(asksFor(['--', '--help'], ...HELP_ARGUMENTS), false);
     assert.throws(() => FLAGS.parse(['--', '--help']), FlagError);
   });
 
@@ -214,8 +224,8 @@ collector:
   --[no-]collector.block          Collect block. (on by default)
 
 other:
-  --schema=kumina|c5c3            Naming schemes. (repeatable, or parted by commas; default kumina,
-                                  c5c3)
+  --schema=kumina|c5c3            Naming schemes. (repeatable, or separated by commas; default
+                                  kumina, c5c3)
   --port=N                        The port. (default 9100)
   -h, --help                      Show this help.
 `,

@@ -1,5 +1,8 @@
 import { parseArgs } from 'node:util';
 import { formatDuration, parseDuration } from '../base/duration.ts';
+import { VirtlensError } from '../base/error.ts';
+import { findNearest } from '../base/nearest.ts';
+import { quote } from '../base/text.ts';
 
 /** What every flag has. */
 interface FlagBase {
@@ -14,13 +17,13 @@ interface FlagBase {
 interface TextFlag extends FlagBase {
   readonly kind: 'string';
   readonly default?: string;
-  /** What stands for the value in the help; `VALUE` unless told. */
+  /** What stands for the value in the help; `VALUE` by default. */
   readonly placeholder?: string;
 }
 
 interface BooleanFlag extends FlagBase {
   readonly kind: 'boolean';
-  /** Off unless told. */
+  /** Off by default. */
   readonly default?: boolean;
 }
 
@@ -49,7 +52,7 @@ interface ListFlag extends FlagBase {
   readonly placeholder?: string;
   /** The only values that are taken. */
   readonly choices?: readonly string[];
-  /** Parts several values within one argument. */
+  /** Separates several values within one argument. */
   readonly separator?: ',';
 }
 
@@ -76,14 +79,14 @@ type FlagValue<F> = F extends { kind: 'boolean' }
           : Choice
         : readonly string[];
 
-/** The values of a table's flags by their names; `help` tells that the user asked for the help. */
+/** The values of a table's flags by their names. */
 export type FlagValues<Table extends readonly Flag[]> = {
   readonly [F in Table[number] as F['name']]: FlagValue<F>;
-} & { readonly help: boolean };
+};
 
 export interface FlagSet<Table extends readonly Flag[]> {
   /**
-   * The values of a command line (without the program and the command). When it asks for help, the rest of it is not looked at.
+   * The values of a command line (without the program and the command).
    * @throws FlagError
    */
   parse(argv: readonly string[], env?: Readonly<Record<string, string | undefined>>): FlagValues<Table>;
@@ -91,26 +94,30 @@ export interface FlagSet<Table extends readonly Flag[]> {
   help(): string;
 }
 
-/** A command line that cannot be understood; the message is one line that names the argument and the mend. */
-export class FlagError extends Error {
-  override readonly name = 'FlagError';
-  readonly code: 'unknown-flag' | 'missing-value' | 'bad-value' | 'stray-argument';
+/** What can be wrong with a command line. */
+export type FlagErrorCode = 'ERR_FLAG_UNKNOWN' | 'ERR_FLAG_NO_VALUE' | 'ERR_FLAG_VALUE' | 'ERR_FLAG_STRAY';
 
-  constructor(code: FlagError['code'], message: string) {
-    super(message);
-    this.code = code;
-  }
-}
+/** A command line that cannot be understood; the message is one line that names the argument and the fix. */
+export class FlagError extends VirtlensError<FlagErrorCode> {}
 
 /** What stands above the flags in a command's help. */
 export interface CommandSummary {
   /** `virtlens serve [flags]` */
   readonly usage: string;
-  /** Paragraphs, parted by blank lines. */
+  /** Paragraphs, separated by blank lines. */
   readonly description: string;
 }
 
-/** Makes the parser and the help text of a table of flags. `--help` and `-h` need no row. */
+/** Whether a command line has one of these arguments, such as `--help`, wherever it stands before `--`. */
+export function asksFor(argv: readonly string[], ...names: readonly string[]): boolean {
+  const end = argv.indexOf('--');
+  return (end < 0 ? argv : argv.slice(0, end)).some((argument) => names.includes(argument));
+}
+
+/** What asks for a command's help. */
+export const HELP_ARGUMENTS = ['--help', '-h'] as const;
+
+/** Makes the parser and the help text of a table of flags. `--help` and `-h` need no row: `parse` is not called then. */
 export function defineFlags<const Table extends readonly Flag[]>(
   summary: CommandSummary,
   table: Table,
@@ -134,10 +141,6 @@ function parseFlags(
   const values: Record<string, AnyValue> = {};
   for (const flag of table)
     values[flag.name] = flag.default ?? (flag.kind === 'list' ? [] : flag.kind === 'boolean' ? false : undefined);
-  const ownArguments = argv.includes('--') ? argv.slice(0, argv.indexOf('--')) : argv;
-  values.help = ownArguments.includes('--help') || ownArguments.includes('-h');
-  if (values.help) return values;
-
   const given = readArguments(table, argv);
   for (const flag of table) {
     const fromArguments = given.get(flag.name);
@@ -169,13 +172,16 @@ function readArguments(table: readonly Flag[], argv: readonly string[]): Map<str
       const negated = argument.startsWith('--no-') ? flags.get(name.slice('no-'.length)) : undefined;
       if (negated?.kind !== 'boolean') throw unknownFlag(argument, table);
       if (value !== undefined)
-        throw new FlagError('bad-value', `--${name} takes no value: write --${name} or --${negated.name}=${value}`);
+        throw new FlagError(
+          'ERR_FLAG_VALUE',
+          `--${name} takes no value: write --${name} or --${negated.name}=${value}`,
+        );
       given.set(negated.name, ['false']);
     } else if (flag.kind === 'boolean') {
       given.set(name, [value ?? 'true']);
     } else {
       if (value === undefined || (!token.inlineValue && looksLikeFlag(value, flags))) {
-        throw new FlagError('missing-value', `--${name} needs a value: write --${name}=${placeholderOf(flag)}`);
+        throw new FlagError('ERR_FLAG_NO_VALUE', `--${name} needs a value: write --${name}=${placeholderOf(flag)}`);
       }
       const earlier = flag.kind === 'list' ? (given.get(name) ?? []) : [];
       given.set(name, [...earlier, value]);
@@ -191,11 +197,11 @@ function looksLikeFlag(text: string, flags: ReadonlyMap<string, Flag>): boolean 
 }
 
 function strayArgument(argument: string, before: Flag | undefined): FlagError {
-  const mend =
+  const fix =
     before?.kind === 'boolean'
       ? `write --${before.name}=${argument} or --no-${before.name}`
       : 'flags begin with -- and this command takes nothing else; see --help';
-  return new FlagError('stray-argument', `unexpected argument ${JSON.stringify(argument)}: ${mend}`);
+  return new FlagError('ERR_FLAG_STRAY', `unexpected argument ${quote(argument)}: ${fix}`);
 }
 
 function unknownFlag(argument: string, table: readonly Flag[]): FlagError {
@@ -204,34 +210,9 @@ function unknownFlag(argument: string, table: readonly Flag[]): FlagError {
   const names = table.flatMap(({ name, kind }) => (kind === 'boolean' ? [name, `no-${name}`] : [name])).concat('help');
   const nearest = findNearest(bare, names);
   return new FlagError(
-    'unknown-flag',
+    'ERR_FLAG_UNKNOWN',
     `unknown flag ${shown}: ${nearest === undefined ? 'see --help for the flags there are' : `did you mean --${nearest}?`}`,
   );
-}
-
-/** The known name that a mistyped one most likely stands for: few letters away, or one the other's beginning or end. */
-function findNearest(name: string, names: readonly string[]): string | undefined {
-  let nearest: string | undefined;
-  let least = Math.max(2, Math.floor(name.length / 4)) + 1;
-  for (const candidate of names) {
-    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
-    if (distance < least) [nearest, least] = [candidate, distance];
-  }
-  if (nearest !== undefined || name.length < 3) return nearest;
-  return names.find((candidate) => candidate.startsWith(name)) ?? names.find((candidate) => candidate.endsWith(name));
-}
-
-/** Levenshtein's distance. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    }
-    row = next;
-  }
-  return row[b.length]!;
 }
 
 /** The value of a flag from the texts given for it. `source` is how the user named it. */
@@ -280,7 +261,7 @@ function convertNumber(flag: NumberFlag, text: string, source: string): number {
 }
 
 function badValue(source: string, text: string, expected: string): FlagError {
-  return new FlagError('bad-value', `${source} cannot be ${JSON.stringify(text)}: it must be ${expected}`);
+  return new FlagError('ERR_FLAG_VALUE', `${source} cannot be ${quote(text)}: it must be ${expected}`);
 }
 
 // ---- help ------------------------------------------------------------------------------------------------------------------------
@@ -307,7 +288,7 @@ function renderFlag(flag: Flag): string[] {
       ? `--${flag.default === true ? '[no-]' : ''}${flag.name}`
       : `--${flag.name}=${placeholderOf(flag)}`;
   const notes = [
-    flag.kind === 'list' ? (flag.separator === undefined ? 'repeatable' : 'repeatable, or parted by commas') : '',
+    flag.kind === 'list' ? (flag.separator === undefined ? 'repeatable' : 'repeatable, or separated by commas') : '',
     describeDefault(flag),
     flag.env === undefined ? '' : `environment: ${flag.env}`,
   ].filter((note) => note !== '');

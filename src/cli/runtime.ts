@@ -9,13 +9,11 @@
 const FLAGS = ['--max-semi-space-size=1', '--heap-growing-percent=40', '--no-turbofan'];
 
 /**
- * Keeps SIGUSR1 from opening Node's debugger. Not for the command that Telegraf prompts with this signal: Node 26 blocks the signal for
- * good then, handlers or not.
+ * Keeps SIGUSR1 from opening Node's debugger. Not for a command that takes this signal: Node 26 blocks it for good then, handlers or not.
  */
 const NO_DEBUGGER = '--disable-sigusr1';
-const COMMAND_THAT_TAKES_SIGUSR1 = 'telegraf';
 
-/** The C library keeps freed memory, and apart for every thread, unless told not to. */
+/** The C library keeps freed memory, and apart for every thread, by default. */
 const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '131072' };
 
 /**
@@ -23,10 +21,10 @@ const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '131072' };
  * nobody should have to know them. The process keeps its id, its streams and its arguments. Where the system cannot do that, or the
  * settings are there, it does nothing.
  */
-export function settleRuntime(): void {
+export function settleRuntime({ takesSigusr1 }: { readonly takesSigusr1: boolean }): void {
   const { execArgv, execPath, argv, env, execve } = process;
   if (execve === undefined || process.platform === 'win32' || execArgv.includes(FLAGS[0]!)) return;
-  const flags = argv[2] === COMMAND_THAT_TAKES_SIGUSR1 ? FLAGS : [...FLAGS, NO_DEBUGGER];
+  const flags = takesSigusr1 ? FLAGS : [...FLAGS, NO_DEBUGGER];
   try {
     execve.call(process, execPath, [execPath, ...flags, ...execArgv, ...argv.slice(1)], { ...ENVIRONMENT, ...env });
   } catch {

@@ -10,7 +10,7 @@ import {
 import { VERSION } from './version.ts';
 
 /** Watches the agent itself: its process, and the calls that it makes to libvirt. */
-export interface AgentMonitor {
+export interface SelfMonitor {
   /** To be called at the end of every call to libvirt. */
   noteCall(procedure: string, durationMs: number, outcome: CallOutcome): void;
   report(scrapeDurationMs: number): SelfReport;
@@ -23,7 +23,7 @@ interface MutableProcedureStats extends RpcProcedureStats {
 }
 
 /** Starts with no call counted. */
-export function createAgentMonitor(): AgentMonitor {
+export function createSelfMonitor(): SelfMonitor {
   const procedures = new Map<string, MutableProcedureStats>();
   return {
     noteCall(procedure, durationMs, outcome) {
@@ -77,7 +77,7 @@ function readFdLimit(): number | undefined {
   return match === null ? undefined : Number(match[1]);
 }
 
-/** Systems without /proc do not tell. */
+/** Systems without /proc do not say. */
 function unlessAbsent<T>(read: () => T): T | undefined {
   try {
     return read();

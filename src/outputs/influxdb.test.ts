@@ -4,9 +4,10 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
-import { ManualClock, recordLogs, settle } from '../../test/support/telegraf.ts';
-import type { Point } from '../model/point.ts';
-import { createInfluxWriter, type InfluxTarget } from './influxdb.ts';
+import { FakeClock, settle } from '../../test/support/fake-clock.ts';
+import { KeptLog } from '../../test/support/kept-log.ts';
+import { DeliveryQueue } from './delivery.ts';
+import { createInfluxDestination, INFLUX_BOUNDS, type InfluxTarget } from './influxdb.ts';
 
 interface Received {
   readonly url: string | undefined;
@@ -14,17 +15,17 @@ interface Received {
   readonly lines: readonly string[];
 }
 
-type Answer = (response: ServerResponse) => void;
-const ok: Answer = (response) => response.writeHead(204).end();
+type Reply = (response: ServerResponse) => void;
+const ok: Reply = (response) => response.writeHead(204).end();
 const fails =
-  (status: number, body: string): Answer =>
+  (status: number, body: string): Reply =>
   (response) =>
     response.writeHead(status, { 'content-type': 'application/json' }).end(body);
 
-/** An InfluxDB that keeps what it gets and answers as it is told. */
-async function startServer(context: TestContext, answer: Answer = ok) {
+/** An InfluxDB that keeps what it gets and replies as its state says. */
+async function startServer(context: TestContext, reply: Reply = ok) {
   const received: Received[] = [];
-  const state = { answer };
+  const state = { reply };
   let arrived = Promise.withResolvers<void>();
   const server = createServer(async (request: IncomingMessage, response) => {
     const chunks: Buffer[] = [];
@@ -36,7 +37,7 @@ async function startServer(context: TestContext, answer: Answer = ok) {
       authorization: request.headers.authorization,
       lines: text.toString().split('\n'),
     });
-    state.answer(response);
+    state.reply(response);
     arrived.resolve();
     arrived = Promise.withResolvers();
   });
@@ -57,26 +58,26 @@ async function startServer(context: TestContext, answer: Answer = ok) {
   };
 }
 
-function prepare(target: Partial<InfluxTarget> & Pick<InfluxTarget, 'url'>, greatestBufferBytes?: number) {
-  const clock = new ManualClock();
-  const { lines: logs, logger } = recordLogs();
-  const writer = createInfluxWriter({
-    target: { token: undefined, into: { database: 'db' }, ...target },
+function prepare(
+  target: Partial<InfluxTarget> & Pick<InfluxTarget, 'url'>,
+  queueBytesMax = INFLUX_BOUNDS.queueBytesMax,
+) {
+  const clock = new FakeClock();
+  const log = new KeptLog();
+  const writer = new DeliveryQueue({
+    destination: createInfluxDestination({ token: undefined, into: { database: 'db' }, ...target }),
+    bounds: { ...INFLUX_BOUNDS, queueBytesMax },
+    whenFull: 'drop oldest',
+    sizeOf: (text) => Buffer.byteLength(text),
+    itemsName: 'points',
     clock,
-    logger,
-    ...(greatestBufferBytes === undefined ? {} : { greatestBufferBytes }),
+    logger: log,
   });
-  return { clock, logs, writer };
+  return { clock, logs: log.lines, writer };
 }
 
-const point = (name: string): Point => ({
-  measurement: name,
-  tags: [],
-  fields: [['n', { kind: 'integer', value: 1 }]],
-  timestampNs: 7n,
-});
-const points = (...names: string[]) => names.map(point);
 const line = (name: string) => `${name} n=1i 7`;
+const points = (...names: string[]) => names.map(line);
 
 /** Waits until a log line says so. */
 async function logged(logs: readonly string[], pattern: RegExp): Promise<void> {
@@ -86,7 +87,7 @@ async function logged(logs: readonly string[], pattern: RegExp): Promise<void> {
 test('InfluxDB 2: the path, the token, the lines', async (context) => {
   const server = await startServer(context);
   const { writer, logs } = prepare({ url: server.url, token: 'secret', into: { org: 'my org', bucket: 'b/1' } });
-  writer.write(points('a', 'b'));
+  void writer.write(points('a', 'b'));
   assert.equal(await writer.close(5000), 0);
   assert.deepEqual(server.received, [
     {
@@ -101,7 +102,7 @@ test('InfluxDB 2: the path, the token, the lines', async (context) => {
 test('InfluxDB 1: the path, user and password, a path of a proxy in front', async (context) => {
   const server = await startServer(context);
   const { writer } = prepare({ url: new URL('/influx/', server.url), token: 'u:p w', into: { database: 'my db' } });
-  writer.write(points('a'));
+  void writer.write(points('a'));
   assert.equal(await writer.close(5000), 0);
   assert.deepEqual(server.received, [
     {
@@ -115,21 +116,24 @@ test('InfluxDB 1: the path, user and password, a path of a proxy in front', asyn
 test('a server that is away: points are kept, sent again with growing pauses, and it is logged once', async (context) => {
   const server = await startServer(context, fails(503, '{"error":"starting"}'));
   const { writer, clock, logs } = prepare({ url: server.url });
-  writer.write(points('a'));
+  void writer.write(points('a'));
   for (const [attempt, pauseMs] of [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000].entries()) {
     await server.requests(attempt + 1);
-    while (clock.waiting === 0) await settle();
+    while (clock.pending === 0) await settle();
     await clock.advance(pauseMs - 1);
     assert.equal(server.received.length, attempt + 1);
     await clock.advance(1);
   }
   await server.requests(9);
-  while (clock.waiting === 0) await settle();
-  writer.write(points('b'));
-  server.state.answer = ok;
+  while (clock.pending === 0) await settle();
+  void writer.write(points('b'));
+  server.state.reply = ok;
   assert.equal(await writer.close(5000), 0);
-  assert.equal(server.received.length, 10);
-  assert.deepEqual(server.received.at(-1)?.lines, [line('a'), line('b')]);
+  // A batch that was sent once stays as it is.
+  assert.deepEqual(
+    server.received.slice(9).map(({ lines }) => lines),
+    [[line('a')], [line('b')]],
+  );
   assert.deepEqual(
     logs.filter((entry) => !entry.startsWith('debug')),
     [
@@ -142,29 +146,29 @@ test('a server that is away: points are kept, sent again with growing pauses, an
 test('memory is bounded: the oldest points are dropped, counted and logged', async (context) => {
   const server = await startServer(context, fails(500, ''));
   const { writer, logs, clock } = prepare({ url: server.url }, 5000 * 8);
-  // Each line has 8 bytes, and a batch 5,000 lines: the first batch is all of a and a part of b.
-  writer.write(Array.from({ length: 4000 }, () => point('a')));
+  // Each line has 8 bytes: one batch is all of a, the next all of b.
+  void writer.write(Array.from({ length: 4000 }, () => line('a')));
   await logged(logs, /cannot be written/);
-  writer.write(Array.from({ length: 4000 }, () => point('b')));
+  void writer.write(Array.from({ length: 4000 }, () => line('b')));
   assert.match(logs.at(-1) ?? '', /^error The buffer for .* is full: the oldest points are dropped from now on$/);
-  server.state.answer = ok;
+  server.state.reply = ok;
   await clock.advance(1000);
-  await logged(logs, /takes points again dropped=5000$/);
-  assert.equal(await writer.close(5000), 5000);
+  await logged(logs, /takes points again dropped=4000$/);
+  assert.equal(await writer.close(5000), 4000);
   const written = server.received.slice(1).flatMap(({ lines }) => lines);
   assert.deepEqual(
     written,
-    Array.from({ length: 3000 }, () => line('b')),
+    Array.from({ length: 4000 }, () => line('b')),
   );
 });
 
 test('points that the server refuses are dropped, those after them are written', async (context) => {
   const server = await startServer(context, fails(400, '{"error":"partial write: field type conflict"}'));
   const { writer, logs } = prepare({ url: server.url });
-  writer.write(points('bad', 'bad2'));
+  void writer.write(points('bad', 'bad2'));
   await logged(logs, /refuses/);
-  server.state.answer = ok;
-  writer.write(points('good'));
+  server.state.reply = ok;
+  void writer.write(points('good'));
   assert.equal(await writer.close(5000), 2);
   assert.deepEqual(server.received.at(-1)?.lines, [line('good')]);
   assert.deepEqual(logs, [
@@ -176,7 +180,7 @@ test('many points go in batches, all of them and in order', async (context) => {
   const server = await startServer(context);
   const { writer } = prepare({ url: server.url });
   const names = Array.from({ length: 12_001 }, (_, index) => `m${index}`);
-  writer.write(points(...names));
+  void writer.write(points(...names));
   assert.equal(await writer.close(20_000), 0);
   assert.ok(server.received.length >= 3 && server.received.length <= 5);
   assert.deepEqual(
@@ -188,7 +192,7 @@ test('many points go in batches, all of them and in order', async (context) => {
 test('closing gives up in time, says what was lost, and never names the token', async (context) => {
   const server = await startServer(context, () => {});
   const { writer, clock, logs } = prepare({ url: server.url, token: 'secret', into: { org: 'o', bucket: 'b' } });
-  writer.write(points('a', 'b'));
+  void writer.write(points('a', 'b'));
   await server.requests(1);
   const closing = writer.close(3000);
   await clock.advance(3000);
@@ -196,15 +200,15 @@ test('closing gives up in time, says what was lost, and never names the token', 
   assert.deepEqual(logs, [
     `error 2 points were not written: InfluxDB at ${server.url.origin} did not take them in time`,
   ]);
-  writer.write(points('too late'));
+  void writer.write(points('too late'));
   await settle();
   assert.equal(server.received.length, 1);
 });
 
-test('closing does not wait for what nobody will mend meanwhile', async (context) => {
+test('closing does not wait for what nobody will fix meanwhile', async (context) => {
   const server = await startServer(context, fails(404, '{"error":"database not found: \\"db\\""}'));
   const { writer, logs } = prepare({ url: server.url });
-  writer.write(points('a'));
+  void writer.write(points('a'));
   assert.equal(await writer.close(1_000_000), 1);
   assert.match(logs[0] ?? '', /404 Not Found: database not found: "db"; points are kept and sent again$/);
 });
@@ -215,10 +219,33 @@ test('nobody listens: the error says where', async () => {
   const { port } = server.address() as AddressInfo;
   server.close();
   const { writer, logs, clock } = prepare({ url: new URL(`http://localhost:${port}`) });
-  writer.write(points('a'));
-  await logged(logs, new RegExp(`^error InfluxDB at http://localhost:${port} cannot be written to: .*ECONNREFUSED`));
+  void writer.write(points('a'));
+  await logged(
+    logs,
+    new RegExp(`^error InfluxDB at http://localhost:${port} cannot be written to: .*connection refused`),
+  );
   const closing = writer.close(1000);
   await settle();
   await clock.advance(1000);
   assert.equal(await closing, 1);
+});
+
+test('a server whose error never ends, or that is no InfluxDB, is a failure like others', async (context) => {
+  const endless: Reply = (response) => {
+    response.writeHead(500);
+    const write = () => {
+      while (!response.destroyed && response.write('x'.repeat(10_000)));
+      response.once('drain', write);
+    };
+    write();
+  };
+  const server = await startServer(context, endless);
+  const { writer, logs, clock } = prepare({ url: server.url });
+  void writer.write(points('a'));
+  await logged(logs, /cannot be written to: 500 Internal Server Error: x+… \(\d+ more characters\); points are kept/);
+  server.state.reply = (response) => response.writeHead(200).end('<html>');
+  const closing = writer.close(10_000);
+  assert.equal(await closing, 1);
+  assert.match(logs.at(-2) ?? '', /200 OK: <html>/);
+  assert.equal(clock.pending, 0);
 });

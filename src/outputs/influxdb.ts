@@ -1,227 +1,124 @@
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
-import { HttpError, InfluxDB, type WriteApi } from '@influxdata/influxdb-client';
-import type { Clock } from '../base/clock.ts';
-import type { Logger } from '../base/logger.ts';
-import { formatInflux } from '../formats/influx.ts';
-import type { Point } from '../model/point.ts';
+import { Agent as HttpAgent, type IncomingMessage, request as requestHttp, STATUS_CODES } from 'node:http';
+import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
+import { cut, oneLine } from '../base/text.ts';
+import { type DeliveryBounds, DeliveryError, type Destination } from './delivery.ts';
 
 /** Where points go: a bucket of InfluxDB 2 and later, or a database of InfluxDB 1. */
 export interface InfluxTarget {
   /** `http://host:8086`, without credentials. */
   readonly url: URL;
-  /** An API token, or `user:password` for InfluxDB 1; absent when the server wants none. */
+  /** An API token, or `user:password` for InfluxDB 1; absent when the server wants none. Only characters that a header can carry. */
   readonly token: string | undefined;
   readonly into: { readonly org: string; readonly bucket: string } | { readonly database: string };
 }
 
-export interface InfluxWriterOptions {
-  readonly target: InfluxTarget;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** How many bytes of lines may wait for a server that is away; the oldest are dropped beyond. */
-  readonly greatestBufferBytes?: number;
-}
+/** The size of a request as InfluxData recommends it, and what is kept in memory for a server that is away. */
+export const INFLUX_BOUNDS: DeliveryBounds = {
+  batchItemsMax: 5000,
+  batchBytesMax: 4 * 1024 * 1024,
+  queueItemsMax: 500_000,
+  queueBytesMax: 32 * 1024 * 1024,
+};
 
-/** Writes points to InfluxDB in the background. */
-export interface InfluxWriter {
-  /** Queues points. Never blocks and never fails: what cannot be written is dropped, counted and logged. */
-  write(points: readonly Point[]): void;
-  /** Waits until everything is written or the time is over, and ends; says how many points were not written since the start. */
-  close(timeoutMs: number): Promise<number>;
-}
-
-const BATCH_LINES = 5000;
-const BATCH_BYTES = 4 * 1024 * 1024;
-const BUFFER_BYTES = 32 * 1024 * 1024;
-const FIRST_RETRY_MS = 1000;
-const LAST_RETRY_MS = 60_000;
-
-/** Answers that say that the points are at fault, so that sending them again would fail again. */
-const POINTS_AT_FAULT: ReadonlySet<number> = new Set([400, 413, 422]);
-
-interface Batch {
-  readonly lines: string[];
-  bytes: number;
-}
+/** Statuses that say that the points are at fault, so that sending them again would fail again. */
+const REFUSED_STATUSES: ReadonlySet<number> = new Set([400, 413, 422]);
+/** From here on (too many requests, errors of the server) waiting helps; below, somebody must change something. */
+const TEMPORARY_STATUS_MIN = 429;
+const SERVER_TEXT_MAX = 500;
+const SERVER_BYTES_MAX = 64 * 1024;
+/** A server that says nothing for so long is given up. */
+const SILENCE_MAX_MS = 10_000;
+/** A smaller body is not worth compressing. */
+const GZIP_BYTES_MIN = 1000;
+const gzipAsync = promisify(gzip);
 
 /**
- * Makes a writer that sends batches one after the other through InfluxDB's own client, and repeats one that failed with growing
- * pauses. The queue is ours because the client's retry buffer is bounded in lines only and cannot be waited for.
+ * Lines of Influx line protocol (without their newlines) to InfluxDB, one request a batch: version 2's and 3's
+ * `POST /api/v2/write` (https://docs.influxdata.com/influxdb/v2/api/#operation/PostWrite), or version 1's `POST /write`
+ * (https://docs.influxdata.com/influxdb/v1/tools/api/#write-http-endpoint).
  */
-export function createInfluxWriter(options: InfluxWriterOptions): InfluxWriter {
-  const { target, clock, logger, greatestBufferBytes = BUFFER_BYTES } = options;
-  const place = `InfluxDB at ${target.url.origin}`;
-  const connection = connect(target);
-  const queue: Batch[] = [];
-  let bufferedBytes = 0;
-  let sending: Promise<void> | undefined;
-  /** The batch that is being sent. */
-  let underway: Batch | undefined;
-  let failures = 0;
-  let lost = 0;
-  let lostInOutage = 0;
-  let closing = false;
-  let ended = false;
-  let wake: (() => void) | undefined;
+export function createInfluxDestination(target: InfluxTarget): Destination<string> {
+  const { url } = target;
+  const isHttps = url.protocol === 'https:';
+  const agent = isHttps ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
+  const request = isHttps ? requestHttps : requestHttp;
+  const writeUrl = writeUrlOf(target);
+  const authorization = authorizationOf(target);
+  const ended = new AbortController();
 
-  function enqueue(line: string): void {
-    const bytes = Buffer.byteLength(line);
-    const last = queue.at(-1);
-    if (last && last !== underway && last.lines.length < BATCH_LINES && last.bytes + bytes <= BATCH_BYTES) {
-      last.lines.push(line);
-      last.bytes += bytes;
-    } else {
-      queue.push({ lines: [line], bytes });
-    }
-    bufferedBytes += bytes;
-  }
-
-  function dropOldest(): void {
-    while (bufferedBytes > greatestBufferBytes) {
-      const oldest = queue.find((batch) => batch !== underway);
-      if (oldest === undefined) return;
-      remove(oldest);
-      if (lostInOutage === 0)
-        logger.error(`The buffer for ${place} is full: the oldest points are dropped from now on`);
-      lost += oldest.lines.length;
-      lostInOutage += oldest.lines.length;
-    }
-  }
-
-  async function sendAll(): Promise<void> {
-    for (let batch = queue[0]; batch !== undefined && !ended; batch = queue[0]) {
-      try {
-        underway = batch;
-        await connection.send(batch.lines);
-        reportSuccess();
-        remove(batch);
-      } catch (error) {
-        underway = undefined;
-        if (ended) return;
-        if (error instanceof HttpError && POINTS_AT_FAULT.has(error.statusCode)) {
-          logger.error(`${place} refuses ${batch.lines.length} points, which are dropped: ${describeError(error)}`);
-          lost += batch.lines.length;
-          remove(batch);
-          continue;
-        }
-        reportFailure(error);
-        // Nobody will mend a missing database or a wrong token in the seconds that are left.
-        if (closing && error instanceof HttpError && error.statusCode < 429) return;
-        await pause(Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), LAST_RETRY_MS));
-      }
-    }
-  }
-
-  function remove(batch: Batch): void {
-    queue.splice(queue.indexOf(batch), 1);
-    bufferedBytes -= batch.bytes;
-  }
-
-  function reportFailure(error: unknown): void {
-    failures++;
-    const message = `${place} cannot be written to: ${describeError(error)}`;
-    if (failures === 1) logger.error(`${message}; points are kept and sent again`);
-    else logger.debug(message, { attempt: failures });
-  }
-
-  function reportSuccess(): void {
-    if (failures > 0) logger.info(`${place} takes points again`, { dropped: lostInOutage });
-    failures = 0;
-    lostInOutage = 0;
-  }
-
-  function pause(delayMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const cancel = clock.schedule(delayMs, resolve);
-      wake = () => {
-        cancel();
-        resolve();
-      };
-    });
+  async function post(body: Buffer, isZipped: boolean): Promise<IncomingMessage> {
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+    const headers = {
+      'content-type': 'text/plain; charset=utf-8',
+      'content-length': body.length,
+      ...(isZipped && { 'content-encoding': 'gzip' }),
+      ...(authorization !== undefined && { authorization }),
+    };
+    const sent = request(writeUrl, { method: 'POST', agent, headers, timeout: SILENCE_MAX_MS, signal: ended.signal });
+    sent.on('response', resolve).on('error', reject);
+    sent.on('timeout', () => sent.destroy(new Error(`no answer within ${SILENCE_MAX_MS / 1000} s`)));
+    sent.end(body);
+    return promise;
   }
 
   return {
-    write(points) {
-      if (ended) return;
-      for (const point of points) {
-        const line = formatInflux([point]);
-        if (line !== '') enqueue(line.slice(0, -1));
-      }
-      dropOldest();
-      sending ??= sendAll().finally(() => {
-        sending = undefined;
-      });
+    name: `InfluxDB at ${url.origin}`,
+    async send({ items }) {
+      const text = Buffer.from(items.join('\n'));
+      const isZipped = text.length >= GZIP_BYTES_MIN;
+      const response = await post(isZipped ? await gzipAsync(text) : text, isZipped);
+      const said = await readText(response);
+      const status = response.statusCode ?? 0;
+      // 200 is what a web page that is no InfluxDB says, and version 1 when it has not written everything.
+      if (status !== 204 && status !== 201) throw explainStatus(status, said);
     },
-
-    async close(timeoutMs) {
-      let cancel = () => {};
-      const timeout = new Promise<void>((resolve) => {
-        cancel = clock.schedule(timeoutMs, resolve);
-      });
-      closing = true;
-      // A pause may be longer than the time that is left.
-      wake?.();
-      await Promise.race([sending, timeout]);
-      cancel();
-      ended = true;
-      wake?.();
-      connection.close();
-      const unsent = queue.reduce((count, batch) => count + batch.lines.length, 0);
-      if (unsent > 0) logger.error(`${unsent} points were not written: ${place} did not take them in time`);
-      return lost + unsent;
+    close() {
+      ended.abort();
+      agent.destroy();
     },
   };
 }
 
-/** The way to the server through InfluxDB's client: one request a batch, no retries of its own. */
-function connect({ url, token, into }: InfluxTarget): {
-  readonly send: (lines: string[]) => Promise<void>;
-  readonly close: () => void;
-} {
-  const agent = url.protocol === 'https:' ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
-  const isVersion1 = 'database' in into;
-  const client = new InfluxDB({
-    url: url.href,
-    // InfluxDB 1 before 1.8 knows no tokens.
-    ...(token === undefined
-      ? {}
-      : isVersion1
-        ? { headers: { authorization: `Basic ${Buffer.from(token).toString('base64')}` } }
-        : { token }),
-    transportOptions: { agent },
-  });
-  const api: WriteApi = client.getWriteApi(isVersion1 ? '' : into.org, isVersion1 ? '' : into.bucket, 'ns', {
-    batchSize: BATCH_LINES + 1,
-    maxBatchBytes: Number.MAX_SAFE_INTEGER,
-    flushInterval: 0,
-    maxRetries: 0,
-    // Keeps the client from printing errors and from retrying.
-    writeFailed: (error) => Promise.reject(error),
-  });
-  // The path that InfluxDB 1 has had since its beginning; its imitation of version 2's came with 1.8.
-  if (isVersion1) api.path = `/write?db=${encodeURIComponent(into.database)}`;
-  return {
-    async send(lines) {
-      api.writeRecords(lines);
-      try {
-        await api.flush();
-      } catch (error) {
-        // The client gives up waiting after 10 s, but leaves the request and its socket behind.
-        agent.destroy();
-        throw error;
-      }
-    },
-    close: () => agent.destroy(),
-  };
+function writeUrlOf({ url, into }: InfluxTarget): URL {
+  const base = url.origin + url.pathname.replace(/\/$/, '');
+  if ('database' in into) return new URL(`${base}/write?db=${encodeURIComponent(into.database)}`);
+  const [org, bucket] = [encodeURIComponent(into.org), encodeURIComponent(into.bucket)];
+  return new URL(`${base}/api/v2/write?org=${org}&bucket=${bucket}&precision=ns`);
 }
 
-function describeError(error: unknown): string {
-  if (error instanceof HttpError) {
-    const said = error.json?.message ?? error.json?.error ?? error.body ?? '';
-    return `${error.statusCode} ${error.statusMessage ?? ''}: ${String(said).slice(0, 500)}`;
+/** InfluxDB 1 before 1.8 knows no tokens. */
+function authorizationOf({ token, into }: InfluxTarget): string | undefined {
+  if (token === undefined) return undefined;
+  return 'database' in into ? `Basic ${Buffer.from(token).toString('base64')}` : `Token ${token}`;
+}
+
+/** A body, or its beginning: what would not end is broken off. */
+async function readText(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes >= SERVER_BYTES_MAX) break;
   }
-  // A connection that was tried at several addresses fails with an AggregateError, whose own message is empty.
-  if (error instanceof AggregateError) return error.errors.map(describeError).join('; ');
-  return error instanceof Error ? error.message : String(error);
+  return Buffer.concat(chunks).toString();
+}
+
+function explainStatus(status: number, said: string): Error {
+  const reason = `${status} ${STATUS_CODES[status] ?? ''}: ${cut(oneLine(messageIn(said)), SERVER_TEXT_MAX)}`;
+  if (REFUSED_STATUSES.has(status)) return new DeliveryError('ERR_DELIVERY_REFUSED', reason);
+  if (status < TEMPORARY_STATUS_MIN) return new DeliveryError('ERR_DELIVERY_BLOCKED', reason);
+  return new Error(reason);
+}
+
+/** What an error says: version 2 as `message`, version 1 as `error`, what stands in front of them as it likes. */
+function messageIn(said: string): string {
+  try {
+    const { message, error } = JSON.parse(said);
+    return String(message ?? error ?? said);
+  } catch {
+    return said;
+  }
 }

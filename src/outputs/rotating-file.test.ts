@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, mock, test } from 'node:test';
 import fc from 'fast-check';
-import { openRotatingLog, RotatingLogError, type RotatingLogOptions } from './rotating-file.ts';
+import { openRotatingFile, RotatingFileError, type RotatingFileOptions } from './rotating-file.ts';
 
 let directory: string;
 let path: string;
@@ -22,8 +22,8 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-function open(options: Partial<RotatingLogOptions> = {}) {
-  return openRotatingLog({ path, onTrouble: (message) => troubles.push(message), ...options });
+function open(options: Partial<RotatingFileOptions> = {}) {
+  return openRotatingFile({ path, onTrouble: (message) => troubles.push(message), ...options });
 }
 
 /** The lines of a file; asserts that the last one is whole. */
@@ -87,7 +87,7 @@ describe('rotation', () => {
     fc.assert(
       fc.property(fc.array(fc.string({ unit: 'grapheme', maxLength: 90 }), { maxLength: 40 }), (texts) => {
         for (const number of ['', '.1', '.2', '.3', '.4']) rmSync(path + number, { force: true });
-        const log = open({ maximumBytes: 1_000 });
+        const log = open({ bytesMax: 1_000 });
         const lines = texts.map((text, i) => `${i} ${text}`);
         for (const line of lines) log.writeLine(line);
         log.close();
@@ -107,7 +107,7 @@ describe('rotation', () => {
 
   test('a file left by an earlier run counts', () => {
     writeFileSync(path, `${'y'.repeat(99)}\n`);
-    const log = open({ maximumBytes: 100 });
+    const log = open({ bytesMax: 100 });
     log.writeLine('new');
     log.close();
     assert.deepEqual(linesOf(path), ['new']);
@@ -115,7 +115,7 @@ describe('rotation', () => {
   });
 
   test('a line longer than a file gets one of its own', () => {
-    const log = open({ maximumBytes: 10 });
+    const log = open({ bytesMax: 10 });
     for (const line of ['a', 'b'.repeat(50), 'c']) log.writeLine(line);
     log.close();
     assert.deepEqual(allLines(), ['a', 'b'.repeat(50), 'c']);
@@ -123,7 +123,7 @@ describe('rotation', () => {
   });
 
   test('that fails loses no line and no old file, says so once, and is made up for later', () => {
-    const log = open({ maximumBytes: 10 });
+    const log = open({ bytesMax: 10 });
     for (let i = 0; i < 5; i++) log.writeLine(`line ${i}..`);
     const before = allLines();
     const rename = fs.renameSync;
@@ -133,9 +133,7 @@ describe('rotation', () => {
     });
     for (let i = 5; i < 9; i++) log.writeLine(`line ${i}..`);
     assert.deepEqual(allLines(), [...before.slice(1), 'line 5..', 'line 6..', 'line 7..', 'line 8..']);
-    assert.deepEqual(troubles, [
-      `cannot rotate the log file ${path}: it is a mount point or otherwise in use; it keeps growing`,
-    ]);
+    assert.deepEqual(troubles, [`cannot rotate the log file ${path}: it is busy; it keeps growing`]);
     mock.restoreAll();
     log.writeLine('line 9..');
     log.close();
@@ -156,7 +154,7 @@ describe('rotation', () => {
   });
 
   test('two logs of one file, as of two agents in one directory, do not disturb each other', () => {
-    const logs = [open({ maximumBytes: 200 }), open({ maximumBytes: 200 })];
+    const logs = [open({ bytesMax: 200 }), open({ bytesMax: 200 })];
     const lines = Array.from({ length: 60 }, (_, i) => `line ${i}`);
     for (const [i, line] of lines.entries()) logs[i % 2]!.writeLine(line);
     for (const log of logs) log.close();
@@ -164,11 +162,59 @@ describe('rotation', () => {
   });
 
   test('is not done to what is no regular file', () => {
-    const log = open({ path: '/dev/null', maximumBytes: 10 });
+    const log = open({ path: '/dev/null', bytesMax: 10 });
     for (let i = 0; i < 20; i++) log.writeLine('line');
     log.close();
     assert.deepEqual(troubles, []);
     assert.ok(!existsSync('/dev/null.1'));
+  });
+});
+
+describe('a pipe', { skip: spawnSync('mkfifo', ['--version']).error !== undefined && 'mkfifo is not here' }, () => {
+  test('that nobody reads is refused at once', () => {
+    spawnSync('mkfifo', [path]);
+    const child = spawnSync(
+      process.execPath,
+      [
+        '--input-type=module',
+        '-e',
+        `const { openRotatingFile } = await import(process.argv[1]);
+        try { openRotatingFile({ path: process.argv[2], onTrouble() {} }); } catch (error) { console.log(error.message); }`,
+        import.meta.resolve('./rotating-file.ts'),
+        path,
+      ],
+      { encoding: 'utf8', timeout: 20_000 },
+    );
+    assert.equal(
+      child.stdout,
+      `cannot write the log file ${path}: nobody reads it; start its reader first, or name a file with --log\n`,
+      child.stderr,
+    );
+  });
+
+  test('whose reader is too slow never blocks; lines are lost whole and counted', () => {
+    spawnSync('mkfifo', [path]);
+    const reader = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
+    const log = open();
+    const line = 'x'.repeat(9_999);
+    for (let i = 0; i < 20; i++) log.writeLine(line);
+    const read = () => {
+      const chunk = Buffer.alloc(1_000_000);
+      return chunk.toString('utf8', 0, fs.readSync(reader, chunk));
+    };
+    const before = read();
+    log.writeLine('there is room again');
+    log.close();
+    const lines = (before + read()).split('\n');
+    fs.closeSync(reader);
+    const whole = lines.filter((text) => text === line).length;
+    assert.ok(whole > 0 && whole < 20);
+    assert.deepEqual(lines.slice(-3), [
+      `lines lost before this one, because they could not be written: ${20 - whole}`,
+      'there is room again',
+      '',
+    ]);
+    assert.deepEqual(troubles, [`cannot write to the log file ${path}: it is busy`]);
   });
 });
 
@@ -177,8 +223,8 @@ describe('a file that cannot be written', () => {
     try {
       open({ path: file }).close();
     } catch (error) {
-      assert.ok(error instanceof RotatingLogError, String(error));
-      assert.equal(error.code, 'unwritable');
+      assert.ok(error instanceof RotatingFileError, String(error));
+      assert.equal(error.code, 'ERR_ROTATING_FILE_UNWRITABLE');
       return error.message;
     }
     assert.fail('opened');
@@ -207,8 +253,8 @@ describe('a file that cannot be written', () => {
       [
         '--input-type=module',
         '-e',
-        `process.setuid(65534); const { openRotatingLog } = await import(process.argv[1]);
-        try { openRotatingLog({ path: process.argv[2], onTrouble() {} }); } catch (error) { console.log(error.message); }`,
+        `process.setuid(65534); const { openRotatingFile } = await import(process.argv[1]);
+        try { openRotatingFile({ path: process.argv[2], onTrouble() {} }); } catch (error) { console.log(error.message); }`,
         import.meta.resolve('./rotating-file.ts'),
         path,
       ],
@@ -236,7 +282,7 @@ describe('a file that cannot be written', () => {
       'lines lost before this one, because they could not be written: 2',
       'four',
     ]);
-    assert.deepEqual(troubles, [`cannot write to the log file ${path}: no space left on the device`]);
+    assert.deepEqual(troubles, [`cannot write to the log file ${path}: no space is left on the device`]);
     log.close();
   });
 
@@ -265,7 +311,7 @@ describe('a file that cannot be written', () => {
     log.writeLine('one');
     log.writeLine('two');
     log.close();
-    assert.deepEqual(troubles, ['cannot write to the log file /dev/full: no space left on the device']);
+    assert.deepEqual(troubles, ['cannot write to the log file /dev/full: no space is left on the device']);
   });
 
   test('because its directory is gone never throws, and is made up for when it is back', () => {

@@ -17,4 +17,4 @@ export type { HostDescription, Hypervisor, PoolDescription } from './hypervisor/
 export type { VirtualMachine } from './hypervisor/virtual-machine.ts';
 export { DEMO_HOST } from './scenario/demo-host.ts';
 export { loadScenario, parseScenario } from './scenario/scenario.ts';
-export { ScenarioError } from './scenario/scenario-field.ts';
+export { ScenarioError } from './scenario/scenario-values.ts';

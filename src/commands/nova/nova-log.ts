@@ -1,17 +1,18 @@
 import type { Clock } from '../../base/clock.ts';
 import type { LogField, Logger } from '../../base/logger.ts';
-import type { RotatingLog } from '../../outputs/rotating-file.ts';
+import { quoteIfNeeded } from '../../base/text.ts';
+import type { RotatingFile } from '../../outputs/rotating-file.ts';
 
 /**
  * A logger into the log file of `virtlens nova`: warnings and errors only, in the form of the Libvirt Nova Exporter (Python's
  * `%(asctime)s - %(levelname)s - %(message)s`, with the local time), so that what reads its log file reads this one.
  */
-export function createNovaLogger(log: RotatingLog, clock: Pick<Clock, 'wallMs'>): Logger {
+export function createNovaLogger(file: RotatingFile, clock: Pick<Clock, 'wallMs'>): Logger {
   const write = (level: string, message: string, fields: Readonly<Record<string, LogField>> = {}) => {
     const pairs = Object.entries(fields).flatMap(([key, value]) =>
-      value === undefined ? [] : ` ${key}=${quote(value)}`,
+      value === undefined ? [] : ` ${key}=${quoteIfNeeded(String(value))}`,
     );
-    log.writeLine(`${asctime(new Date(clock.wallMs()))} - ${level} - ${message}${pairs.join('')}`);
+    file.writeLine(`${asctime(new Date(clock.wallMs()))} - ${level} - ${message}${pairs.join('')}`);
   };
   return {
     debug() {},
@@ -19,11 +20,6 @@ export function createNovaLogger(log: RotatingLog, clock: Pick<Clock, 'wallMs'>)
     warn: (message, fields) => write('WARNING', message, fields),
     error: (message, fields) => write('ERROR', message, fields),
   };
-}
-
-function quote(value: LogField): string {
-  const text = String(value);
-  return text === '' || /[\s"=]/.test(text) ? JSON.stringify(text) : text;
 }
 
 /** `2026-01-31 12:00:00,123`, in the local time zone. */

@@ -3,13 +3,12 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, test } from 'node:test';
-import { SYSTEM_CLOCK } from '../../base/clock.ts';
+import { TestMachine } from '../../../test/support/test-machine.ts';
 import { parseDomainXml } from '../../collect/inventory/xml/domain-xml.ts';
 import { LibvirtError } from '../../libvirt/index.ts';
 import type { DomainSnapshot, Snapshot } from '../../model/snapshot.ts';
-import { runNova } from './nova.ts';
+import { NOVA, runNova } from './nova.ts';
 
 let directory: string;
 let logPath: string;
@@ -70,88 +69,61 @@ libvirt_nova_instance_memory_used_kb{libvirtname="instance-0000030f",novaname="c
 libvirt_nova_instance_vcpu_count{libvirtname="instance-0000030f",novaname="cems-testing-0",novaproject="admin"} 1
 `;
 
-class TextSink extends Writable {
-  text = '';
-  readonly #waiting: (() => void)[] = [];
-  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
-    this.text += chunk.toString();
-    for (const resolve of this.#waiting.splice(0)) resolve();
-    done();
-  }
-  /** The first text written. */
-  async first(): Promise<string> {
-    if (this.text === '') await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    return this.text;
-  }
-}
-
-/** Runs the command with a collector that answers `domains`, or with one that cannot connect when there are none. */
+/** Runs the command with a collector that returns `domains`, or with one that cannot connect when there are none. */
 function start(
   argv: readonly string[],
   domains?: readonly DomainSnapshot[],
   failure: Error = new Error('no such\nfile'),
 ) {
-  const stdout = new TextSink();
-  const stderr = new TextSink();
-  const signals: string[] = [];
+  const machine = new TestMachine();
   const collects: number[] = [];
-  const opened: { uri: string; groups: string[] }[] = [];
-  let end = () => {};
+  const opened: { uri: string; wanted: string[] }[] = [];
   let closes = 0;
-  const snapshot: Snapshot = {
-    takenAtMs: 0,
-    up: domains !== undefined,
-    host: undefined,
-    domains: domains ?? [],
-    pools: undefined,
-    collection: {
-      durationMs: 0,
-      tasks: [],
-      quarantined: 0,
-      blockedCalls: 0,
-      unknownFields: new Map(),
-      mistypedFields: new Map(),
-    },
-  };
-  const done = runNova(argv, {
-    stdout,
-    stderr,
-    clock: SYSTEM_CLOCK,
-    onSignal(names, callback) {
-      signals.push(...names);
-      end = callback;
-    },
-    openCollector(uri, groups, logger) {
-      opened.push({ uri: uri.text, groups: [...groups].sort() });
-      return {
-        isConnected: domains !== undefined,
-        async connect() {
-          if (domains !== undefined) return undefined;
-          logger.error('libvirt cannot be reached', { uri: uri.text, error: failure.message });
-          return failure;
-        },
-        async collect({ deadlineMs }) {
-          collects.push(deadlineMs);
-          return snapshot;
-        },
-        async close() {
-          closes++;
-        },
-      };
-    },
+  const state = { domains: domains ?? [] };
+  const done = runNova(argv, machine, ({ uri, wanted, logger }) => {
+    opened.push({ uri: uri.text, wanted: [...wanted].sort() });
+    return {
+      isConnected: domains !== undefined,
+      async connect() {
+        if (domains !== undefined) return undefined;
+        logger.error('libvirt cannot be reached', { uri: uri.text, err: failure.message });
+        return failure;
+      },
+      async collect({ deadlineMs }): Promise<Snapshot> {
+        collects.push(deadlineMs);
+        return {
+          takenAtMs: 0,
+          up: domains !== undefined,
+          host: undefined,
+          domains: state.domains,
+          pools: undefined,
+          collection: {
+            durationMs: 0,
+            tasks: [],
+            quarantined: 0,
+            blockedCalls: 0,
+            unknownFields: new Map(),
+            mistypedFields: new Map(),
+          },
+        };
+      },
+      async close() {
+        closes++;
+      },
+    };
   });
   const run = {
     done,
-    stdout,
-    stderr,
-    signals,
+    machine,
+    state,
+    stderr: machine.stderr,
     collects,
     opened,
     closes: () => closes,
-    end: () => end(),
+    end: () => void machine.signal('SIGTERM'),
     /** Asks for a path once the server listens. */
     async get(path: string, headers: Record<string, string> = {}) {
-      const port = / http:\/\/\S+:(\d+)\//.exec(await stderr.first())?.[1];
+      const port = / http:\/\/\S+:(\d+)\//.exec(await machine.stderr.until(/./))?.[1];
       const response = await fetch(`http://127.0.0.1:${port}${path}`, { headers: { connection: 'close', ...headers } });
       return { status: response.status, text: await response.text() };
     },
@@ -168,11 +140,11 @@ describe('virtlens nova', () => {
       run.stderr.text,
       /^virtlens nova: metrics of qemu:\/\/\/system at http:\/\/\[?[\d.:]+\]?:\d+\/metrics, errors in [^\n]+nova\.log\n$/,
     );
-    assert.deepEqual(run.opened, [{ uri: 'qemu:///system', groups: ['balloon', 'cpu_total', 'vcpu'] }]);
+    assert.deepEqual(run.opened, [{ uri: 'qemu:///system', wanted: ['balloon', 'cpu_total', 'vcpu'] }]);
     run.end();
     assert.equal(await run.done, 0);
     assert.equal(run.closes(), 1);
-    assert.deepEqual(run.signals, ['SIGTERM', 'SIGINT']);
+    assert.deepEqual(run.machine.signals, ['SIGTERM', 'SIGINT']);
     assert.equal(readFileSync(logPath, 'utf8'), '');
   });
 
@@ -193,7 +165,7 @@ describe('virtlens nova', () => {
     await run.get('/metrics');
     await run.get('/metrics', { [header]: '15' });
     await run.get('/metrics', { [header]: '0.4' });
-    assert.deepEqual(run.collects, [9_500, 14_500, 200]);
+    assert.deepEqual(run.collects, [9_500, 14_500, 350]);
     run.end();
     await run.done;
   });
@@ -207,7 +179,7 @@ describe('virtlens nova', () => {
     assert.equal(lines.length, 2);
     assert.match(
       lines[0]!,
-      /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - ERROR - libvirt cannot be reached uri=qemu\+tcp:\/\/\[::1\]:1\/system error="no such\\nfile"$/,
+      /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - ERROR - libvirt cannot be reached uri=qemu\+tcp:\/\/\[::1\]:1\/system err="no such\\nfile"$/,
     );
     assert.match(lines[1]!, /^\S+ \S+ - ERROR - .*libvirt does not answer at qemu\+tcp:\/\/\[::1\]:1\/system/);
   });
@@ -220,11 +192,40 @@ describe('virtlens nova', () => {
     assert.equal(run.closes(), 1);
   });
 
-  test('--help describes the options', async () => {
-    const run = start(['--help']);
+  test('a VM that does not answer keeps what its XML says and loses its old numbers, and is named in the log once', async () => {
+    const run = start(['--port=0', '--log', logPath], [readmeInstance()]);
+    const late = { ...readmeInstance(), name: 'instance-00000310', statsAgeMs: 20_000, timedOut: true };
+    for (const domains of [[readmeInstance(), late], [readmeInstance(), late], [readmeInstance()], [late]]) {
+      run.state.domains = domains;
+      const { text } = await run.get('/metrics');
+      const families = text
+        .split('\n')
+        .flatMap((line) => /^(\w+)\{libvirtname="instance-00000310"/.exec(line)?.[1] ?? []);
+      assert.deepEqual(families, domains.includes(late) ? ['libvirt_nova_instance_vcpu_count'] : []);
+      assert.equal(text.includes('libvirt_nova_instance_cpu_time_total{'), domains.length === 2 || domains[0] !== late);
+    }
+    run.end();
     assert.equal(await run.done, 0);
-    for (const flag of ['--uri', '--path', '--port', '--log']) assert.ok(run.stdout.text.includes(flag), flag);
-    assert.deepEqual(run.opened, []);
+    const lines = readFileSync(logPath, 'utf8').trimEnd().split('\n');
+    assert.equal(lines.length, 2);
+    for (const line of lines) {
+      assert.match(
+        line,
+        / - WARNING - VMs did not answer in time; their CPU time and memory are left out count=1 domains=instance-00000310$/,
+      );
+    }
+  });
+
+  test('an exception that nothing caught is a line of the log', async () => {
+    const run = start(['--port=0', '--log', logPath], []);
+    await run.get('/metrics');
+    run.machine.uncaughtExceptionHandler?.(new Error('surprise'));
+    assert.match(readFileSync(logPath, 'utf8'), / - ERROR - an unexpected error was ignored; .* err=surprise stack=/);
+    assert.equal((await run.get('/metrics')).status, 200);
+  });
+
+  test('the help describes the options', () => {
+    for (const flag of ['--uri', '--path', '--port', '--log']) assert.ok(NOVA.help().includes(flag), flag);
   });
 });
 

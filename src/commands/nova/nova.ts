@@ -1,149 +1,76 @@
 import { resolve } from 'node:path';
-import type { Writable } from 'node:stream';
-import type { Clock } from '../../base/clock.ts';
+import { VirtlensError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
-import { defineFlags, FlagError, type FlagValues } from '../../cli/flags.ts';
-import { canNeverWork } from '../../cli/libvirt-connect.ts';
-import { type LibvirtUri, LibvirtUriError, parseLibvirtUri } from '../../libvirt/uri.ts';
-import { type Snapshot, STATS_GROUPS, type StatsGroup } from '../../model/snapshot.ts';
-import { openRotatingLog, type RotatingLog, RotatingLogError } from '../../outputs/rotating-file.ts';
+import { Reported } from '../../base/reported.ts';
+import { cut } from '../../base/text.ts';
+import type { Command } from '../../cli/command.ts';
+import { collectionDeadlineMs } from '../../cli/deadline.ts';
+import { logUncaughtExceptions } from '../../cli/log/log-output.ts';
+import type { Machine } from '../../cli/machine.ts';
+import { type OpenCollector, openCollector } from '../../cli/open-collector.ts';
+import { canNeverWork } from '../../libvirt/index.ts';
+import type { FamilyStream } from '../../model/metric.ts';
+import type { Snapshot } from '../../model/snapshot.ts';
+import { openRotatingFile } from '../../outputs/rotating-file.ts';
 import { createSchemaSet } from '../../schemas/schema-set.ts';
 import { WebError } from '../../web/error.ts';
-import { startWebServer, type WebServer } from '../../web/server/server.ts';
+import { type GatherRequest, startWebServer, type WebServer } from '../../web/server/server.ts';
+import { type NovaConfig, novaHelp, readNovaConfig } from './config.ts';
 import { createNovaLogger } from './nova-log.ts';
 
-/** The part of a collector that this command uses. */
-export interface NovaCollector {
-  connect(): Promise<Error | undefined>;
-  collect(request: { readonly deadlineMs: number }): Promise<Snapshot>;
-  readonly isConnected: boolean;
-  close(): Promise<void>;
-}
-
-/** What the command takes from the process it runs in. */
-export interface NovaProcess {
-  readonly stdout: Writable;
-  readonly stderr: Writable;
-  readonly clock: Clock;
-  /** Calls back at each of these signals. */
-  readonly onSignal: (signals: readonly NodeJS.Signals[], callback: () => void) => void;
-  /** Makes the collector of a host; it connects by itself, and again when the connection breaks. */
-  readonly openCollector: (uri: LibvirtUri, groups: ReadonlySet<StatsGroup>, logger: Logger) => NovaCollector;
-}
-
-const FLAG_TABLE = [
-  {
-    kind: 'string',
-    name: 'uri',
-    default: 'qemu:///system',
-    placeholder: 'URI',
-    help: 'The libvirt daemon to read, such as qemu+ssh://root@host/system.',
-  },
-  {
-    kind: 'string',
-    name: 'path',
-    default: '/metrics',
-    placeholder: 'PATH',
-    help: 'The scrape path; all others are 404.',
-  },
-  {
-    kind: 'number',
-    name: 'port',
-    default: 9100,
-    whole: true,
-    minimum: 0,
-    maximum: 65535,
-    placeholder: 'PORT',
-    help: 'The port to listen on, on all addresses.',
-  },
-  {
-    kind: 'string',
-    name: 'log',
-    default: 'libvirt_nova.log',
-    placeholder: 'FILE',
-    help: 'The log file, for errors. It is rotated past 3 MB, and four old files are kept.',
-  },
-] as const;
-
-const FLAGS = defineFlags(
-  {
-    usage: 'virtlens nova [flags]',
-    description:
-      'Serves CPU time, memory and vCPUs of OpenStack Nova instances to Prometheus, with the options and metrics of the Libvirt Nova Exporter.',
-  },
-  FLAG_TABLE,
-);
-
-const EXIT_CANNOT_WORK = 1;
 /** Prometheus's own default, for a scraper that does not say how long it waits. */
-const DEFAULT_DEADLINE_MS = 10_000;
-/** Kept of the scraper's time for printing and sending, as other exporters do; of a short time, half. */
-const DEADLINE_MARGIN_MS = 500;
+const SCRAPE_TIMEOUT_MS = 10_000;
+const LOGGED_NAMES_MAX = 1000;
 
-/** `virtlens nova`. Settles with the exit code: 0 when it was told to end, 1 when it cannot work as it was called. */
-export async function runNova(argv: readonly string[], process: NovaProcess): Promise<number> {
-  const complain = (message: string) => void process.stderr.write(`virtlens nova: ${message}\n`);
-  process.stderr.on('error', () => {});
-  let log: RotatingLog | undefined;
+export const NOVA: Command = { help: novaHelp, run: (argv, machine) => runNova(argv, machine, openCollector) };
+
+/** `virtlens nova`: 0 when a signal ended it, 1 when it cannot work as it was called, with one line that says why. */
+export async function runNova(argv: readonly string[], machine: Machine, open: OpenCollector): Promise<number> {
+  const complain = (message: string) => void machine.stderr.write(`virtlens nova: ${message}\n`);
   try {
-    const flags = FLAGS.parse(argv);
-    if (flags.help) {
-      process.stdout.write(FLAGS.help());
-      return 0;
+    const config = readNovaConfig(argv);
+    const log = openRotatingFile({ path: config.logFile, onTrouble: complain });
+    try {
+      const failure = await serve(config, createNovaLogger(log, machine.clock), machine, open, complain);
+      if (failure !== undefined) complain(failure.message);
+      return failure === undefined ? 0 : 1;
+    } finally {
+      log.close();
     }
-    const uri = parseLibvirtUri(flags.uri);
-    log = openRotatingLog({ path: flags.log, onTrouble: complain });
-    const failure = await serve(flags, uri, createNovaLogger(log, process.clock), process, complain);
-    if (failure !== undefined) complain(failure.message);
-    return failure === undefined ? 0 : EXIT_CANNOT_WORK;
   } catch (error) {
-    if (!isUsersMistake(error)) throw error;
+    if (!(error instanceof VirtlensError || error instanceof WebError)) throw error;
     complain(error.message);
-    return EXIT_CANNOT_WORK;
-  } finally {
-    log?.close();
+    return 1;
   }
 }
 
-function isUsersMistake(error: unknown): error is Error {
-  return [FlagError, LibvirtUriError, RotatingLogError, WebError].some((kind) => error instanceof kind);
-}
-
-/** Serves until a signal says that it is enough, or until libvirt's answer says that it can never work. */
+/** Serves until a signal ends it, or until libvirt's reply says that it can never work. */
 async function serve(
-  flags: FlagValues<typeof FLAG_TABLE>,
-  uri: LibvirtUri,
+  config: NovaConfig,
   logger: Logger,
-  process: NovaProcess,
+  machine: Machine,
+  open: OpenCollector,
   say: (message: string) => void,
 ): Promise<Error | undefined> {
   const { promise: ended, resolve: end } = Promise.withResolvers<Error | undefined>();
-  process.onSignal(['SIGTERM', 'SIGINT'], () => end(undefined));
+  machine.onSignal(['SIGTERM', 'SIGINT'], () => end(undefined));
+  const { uri, path, logFile } = config;
+  const { clock } = machine;
   const schemas = createSchemaSet(['nova']);
-  const collector = process.openCollector(
-    uri,
-    new Set(STATS_GROUPS.filter((group) => schemas.needs.has(group))),
-    logger,
-  );
+  const collector = open({ uri, wanted: schemas.needs, isHopeless: canNeverWork, clock, logger });
+  const leaveOutLate = createLateFilter(logger);
+  const gather = async ({ deadlineMs = SCRAPE_TIMEOUT_MS }: GatherRequest): Promise<FamilyStream> => {
+    const snapshot = await collector.collect({ deadlineMs: collectionDeadlineMs(deadlineMs) });
+    // There is no `libvirt_up` here: that the scrape fails is how Prometheus learns of it, as with the Python exporter.
+    if (!snapshot.up) throw new Error(`libvirt does not answer at ${uri.text}`);
+    return schemas.families(leaveOutLate(snapshot));
+  };
   let web: WebServer | undefined;
   try {
-    web = await startWebServer({
-      listenAddresses: [`:${flags.port}`],
-      telemetryPath: flags.path,
-      isReady: () => collector.isConnected,
-      logger,
-      clock: process.clock,
-      gather: async ({ deadlineMs = DEFAULT_DEADLINE_MS }) => {
-        const snapshot = await collector.collect({
-          deadlineMs: Math.max(deadlineMs - DEADLINE_MARGIN_MS, deadlineMs / 2),
-        });
-        // There is no `libvirt_up` here: that the scrape fails is how Prometheus learns of it, as with the Python exporter.
-        if (!snapshot.up) throw new Error(`libvirt does not answer at ${uri.text}`);
-        return schemas.families(snapshot);
-      },
-    });
-    say(`metrics of ${uri.text} at http://${web.addresses[0]}${flags.path}, errors in ${resolve(flags.log)}`);
-    // So that the first scrape finds a connection. A daemon that is away is the collector's to tell, and to try again.
+    web = await openWeb(config, gather, () => collector.isConnected, logger, machine);
+    logUncaughtExceptions(machine, logger);
+    say(`metrics of ${uri.text} at http://${web.addresses[0]}${path}, errors in ${resolve(logFile)}`);
+    // So that the first scrape finds a connection. A daemon that is away is the collector's to log, and to try again.
     void collector.connect().then((error) => {
       if (error !== undefined && canNeverWork(error)) end(error);
     });
@@ -152,4 +79,41 @@ async function serve(
     await web?.close();
     await collector.close();
   }
+}
+
+/**
+ * Takes old statistics out of snapshots: the metrics have no mark for a VM that did not answer in time, and an old number would look like
+ * a new one. What the VM's XML says stays. Which VMs these are is logged once, until all have answered again.
+ */
+function createLateFilter(logger: Logger): (snapshot: Snapshot) => Snapshot {
+  const reported = new Reported<'late'>();
+  return (snapshot) => {
+    const late = snapshot.domains.filter((domain) => domain.statsAgeMs > 0);
+    if (late.length === 0) {
+      reported.clear('late');
+      return snapshot;
+    }
+    const domains = cut(late.map(({ name }) => name).join(' '), LOGGED_NAMES_MAX);
+    if (reported.note('late', domains)) {
+      logger.warn('VMs did not answer in time; their CPU time and memory are left out', {
+        count: late.length,
+        domains,
+      });
+    }
+    return {
+      ...snapshot,
+      domains: snapshot.domains.map((domain) => (domain.statsAgeMs > 0 ? { ...domain, stats: {} } : domain)),
+    };
+  };
+}
+
+/** Serves the metrics and nothing else, as the Libvirt Nova Exporter does. */
+function openWeb(
+  { path, port }: NovaConfig,
+  gather: (request: GatherRequest) => Promise<FamilyStream>,
+  isReady: () => boolean,
+  logger: Logger,
+  { clock }: Machine,
+): Promise<WebServer> {
+  return startWebServer({ listenAddresses: [`:${port}`], telemetryPath: path, gather, isReady, logger, clock });
 }

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ManualClock, makeDomain, makeInput, makeSnapshot, recordLogs } from '../../../test/support/telegraf.ts';
+import { FakeClock } from '../../../test/support/fake-clock.ts';
+import { KeptLog } from '../../../test/support/kept-log.ts';
+import { makeDomain, makeInput, makeSnapshot } from '../../../test/support/telegraf.ts';
 import { formatInflux } from '../../formats/influx.ts';
 import type { Point } from '../../model/point.ts';
 import type { Snapshot } from '../../model/snapshot.ts';
@@ -8,8 +10,8 @@ import { createGatherer, nameAndTag } from './gather.ts';
 import type { TelegrafInput } from './telegraf-config.ts';
 
 function prepare(input: Partial<TelegrafInput> = {}) {
-  const clock = new ManualClock();
-  const { lines: logs, logger } = recordLogs();
+  const clock = new FakeClock();
+  const log = new KeptLog();
   const emitted: string[] = [];
   const answers: Array<Promise<Snapshot>> = [];
   const asked: Array<{ readonly deadlineMs: number }> = [];
@@ -26,10 +28,10 @@ function prepare(input: Partial<TelegrafInput> = {}) {
       emitted.push(formatInflux(points));
     },
     clock,
-    logger,
+    logger: log,
   });
   const signal = new AbortController().signal;
-  return { clock, logs, emitted, answers, asked, gather: () => gatherer.gather(signal) };
+  return { clock, logs: log.lines, emitted, answers, asked, gather: () => gatherer.gather(signal) };
 }
 
 test('what is collected is emitted, filtered, named and tagged', async () => {
@@ -88,7 +90,7 @@ test('a gathering longer than the interval warns at every interval, and names th
   assert.deepEqual(logs, [warning, warning]);
   resolve(makeSnapshot(['a']));
   assert.equal(await gathering, true);
-  assert.equal(clock.waiting, 0);
+  assert.equal(clock.pending, 0);
 });
 
 test('VMs that did not answer are named once, those not asked for are not', async () => {
@@ -109,7 +111,7 @@ test('VMs that did not answer are named once, those not asked for are not', asyn
 });
 
 test('what comes after the end is neither emitted nor a failure to speak of', async () => {
-  const { lines, logger } = recordLogs();
+  const log = new KeptLog();
   for (const answer of [Promise.resolve(makeSnapshot(['a'])), Promise.reject(new Error('closed'))]) {
     const abort = new AbortController();
     const gatherer = createGatherer({
@@ -119,14 +121,14 @@ test('what comes after the end is neither emitted nor a failure to speak of', as
       deadlineMs: 1,
       gathersAgain: true,
       emit: async () => assert.fail('nothing to emit'),
-      clock: new ManualClock(),
-      logger,
+      clock: new FakeClock(),
+      logger: log,
     });
     const gathering = gatherer.gather(abort.signal);
     abort.abort();
     assert.equal(await gathering, false);
   }
-  assert.deepEqual(lines, []);
+  assert.deepEqual(log.lines, []);
 });
 
 test('name_override, name_prefix and name_suffix together, as Telegraf applies them', () => {

@@ -1,7 +1,8 @@
 import type { Clock } from '../../base/clock.ts';
 import { formatDuration } from '../../base/duration.ts';
+import { describeError } from '../../base/errno.ts';
 import type { Logger } from '../../base/logger.ts';
-import type { CollectedName } from '../../model/collected.ts';
+import { Reported } from '../../base/reported.ts';
 import type { Point } from '../../model/point.ts';
 import type { Snapshot } from '../../model/snapshot.ts';
 import { toPoints } from '../../schemas/telegraf.ts';
@@ -39,26 +40,22 @@ export function createGatherer(options: GathererOptions): Gatherer {
   const { input, clock, logger } = options;
   const prefix = `[${input.logName}]`;
   const hope = options.gathersAgain ? '; the next gathering tries again' : '';
-  const enabled = new Set<CollectedName>([...input.groups, ...(input.vcpuMapping ? (['vcpu_mapping'] as const) : [])]);
-  let failure: string | undefined;
-  let silentVms = '';
+  const reported = new Reported<'gathering' | 'late VMs'>();
 
   function reportFailure(error: unknown): void {
-    const message = error instanceof Error ? error.message : String(error);
-    if (message === failure) logger.debug(`${prefix} Error in gathering: ${message}`);
-    else logger.error(`${prefix} Error in gathering: ${message}${hope}`);
-    failure = message;
+    const message = error instanceof Error ? error.message : describeError(error);
+    if (reported.note('gathering', message)) logger.error(`${prefix} Error in gathering: ${message}${hope}`);
+    else logger.debug(`${prefix} Error in gathering: ${message}`);
   }
 
   function reportSuccess(snapshot: Snapshot): void {
-    if (failure !== undefined) logger.info(`${prefix} Gathering from ${input.libvirtUri} works again`);
-    failure = undefined;
-    const stale = snapshot.domains.filter((domain) => domain.statsAgeMs > 0 && isWanted(domain.name));
-    const names = stale.map((domain) => domain.name).join(', ');
-    if (names !== silentVms && names !== '') {
+    if (reported.clear('gathering')) logger.info(`${prefix} Gathering from ${input.uri.text} works again`);
+    const late = snapshot.domains.filter((domain) => domain.statsAgeMs > 0 && isWanted(domain.name));
+    const names = late.map((domain) => domain.name).join(', ');
+    if (names === '') reported.clear('late VMs');
+    else if (reported.note('late VMs', names)) {
       logger.warn(`${prefix} VMs that did not answer in time, of which only the state is written: ${names}`);
     }
-    silentVms = names;
   }
 
   function isWanted(name: string): boolean {
@@ -75,8 +72,8 @@ export function createGatherer(options: GathererOptions): Gatherer {
         const snapshot = await options.collect({ deadlineMs: options.deadlineMs });
         stopWatching();
         if (signal.aborted) return false;
-        if (!snapshot.up) throw new Error(`${input.libvirtUri} does not answer`);
-        const points = toPoints(snapshot, { domains: input.domains, enabled, hostTag: options.hostTag });
+        if (!snapshot.up) throw new Error(`${input.uri.text} does not answer`);
+        const points = toPoints(snapshot, { domains: input.domains, enabled: input.wanted, hostTag: options.hostTag });
         if (points.length === 0) logger.debug(`${prefix} Nothing found: there are no VMs, or none of those configured`);
         await options.emit(nameAndTag(points, input));
         reportSuccess(snapshot);
@@ -91,7 +88,7 @@ export function createGatherer(options: GathererOptions): Gatherer {
   };
 }
 
-/** Warns each time that another interval has passed, as Telegraf itself does of its inputs; the answer ends it. */
+/** Warns each time that another interval has passed, as Telegraf itself does of its inputs; the function returned ends it. */
 function watchSlowness(input: TelegrafInput, clock: Clock, logger: Logger): () => void {
   const warn = () => {
     logger.warn(

@@ -1,27 +1,31 @@
 import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
-import { ManualClock, recordLogs, settle } from '../../../test/support/telegraf.ts';
+import { FakeClock, settle } from '../../../test/support/fake-clock.ts';
+import { KeptLog } from '../../../test/support/kept-log.ts';
 import type { Gatherer } from './gather.ts';
 import { followStandardInput, startTelegrafLoop } from './loop.ts';
+
+/** What a fake clock says at first. */
+const START_MS = new FakeClock().monotonicMs();
 
 /** A gatherer whose gatherings last until they are completed by hand. */
 class FakeGatherer implements Gatherer {
   readonly logName = 'fake';
   readonly intervalMs: number;
-  /** When each gathering began. */
+  /** When each gathering began, from the clock's start. */
   readonly startedMs: number[] = [];
-  readonly #clock: ManualClock;
+  readonly #clock: FakeClock;
   #complete: (() => void) | undefined;
 
-  constructor(clock: ManualClock, intervalMs: number) {
+  constructor(clock: FakeClock, intervalMs: number) {
     this.#clock = clock;
     this.intervalMs = intervalMs;
   }
 
   gather(signal: AbortSignal): Promise<boolean> {
     assert.equal(this.#complete, undefined, 'one gathering at a time');
-    this.startedMs.push(this.#clock.monotonicMs());
+    this.startedMs.push(this.#clock.monotonicMs() - START_MS);
     return new Promise((resolve) => {
       this.#complete = () => {
         this.#complete = undefined;
@@ -39,23 +43,24 @@ class FakeGatherer implements Gatherer {
 }
 
 function prepare(...intervalsMs: number[]) {
-  const clock = new ManualClock();
-  const { lines, logger } = recordLogs();
+  const clock = new FakeClock();
+  const log = new KeptLog();
   const gatherers = intervalsMs.map((intervalMs) => new FakeGatherer(clock, intervalMs));
-  const loop = startTelegrafLoop(gatherers, clock, logger);
+  const loop = startTelegrafLoop(gatherers, clock, log);
   let over = false;
   void loop.done.then(() => {
     over = true;
   });
   const [first = assert.fail()] = gatherers;
-  return { clock, lines, logger, gatherers, first, loop, isOver: () => settle().then(() => over) };
+  return { clock, lines: log.lines, logger: log, gatherers, first, loop, isOver: () => settle().then(() => over) };
 }
 
 test('each input at its own interval, the first time after the first one', async () => {
   const { clock, gatherers } = prepare(1000, 2500);
   for (let ms = 0; ms < 5000; ms += 500) {
     await clock.advance(500);
-    for (const gatherer of gatherers) if (gatherer.startedMs.at(-1) === clock.monotonicMs()) await gatherer.complete();
+    for (const gatherer of gatherers)
+      if (gatherer.startedMs.at(-1) === clock.monotonicMs() - START_MS) await gatherer.complete();
   }
   assert.deepEqual(
     gatherers.map(({ startedMs }) => startedMs),
@@ -87,7 +92,7 @@ test('a prompt gathers from every input at once and ends the intervals', async (
     gatherers.map(({ startedMs }) => startedMs),
     [[300], [300]],
   );
-  assert.equal(clock.waiting, 0);
+  assert.equal(clock.pending, 0);
 });
 
 test('prompts during a gathering make one more of it, for each input by itself', async () => {
@@ -137,7 +142,7 @@ test('stopping breaks off what runs and forgets what was prompted', async () => 
 test('after a suspended machine the missed ticks are not made up for', async () => {
   const { clock, first } = prepare(1000);
   const monotonicMs = clock.monotonicMs.bind(clock);
-  clock.monotonicMs = () => monotonicMs() + (monotonicMs() >= 1000 ? 60_000 : 0);
+  clock.monotonicMs = () => monotonicMs() + (monotonicMs() >= START_MS + 1000 ? 60_000 : 0);
   for (let count = 0; count < 3; count++) {
     await clock.advance(1000);
     await first.complete();

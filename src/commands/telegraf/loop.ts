@@ -7,7 +7,7 @@ import type { Gatherer } from './gather.ts';
 export interface TelegrafLoop {
   /**
    * Gathers from every input now. An input that is still being gathered from is gathered from once more afterwards, however many
-   * prompts come in the meantime. Whoever prompts sets the rhythm: from the first prompt on the intervals do no longer count.
+   * prompts come in the meantime. From the first prompt on the intervals no longer count: prompts set the rhythm.
    */
   prompt(): void;
   /** Completes what runs and what was prompted, and nothing more. */
@@ -110,7 +110,7 @@ function tick(worker: Worker, { intervalMs, logName }: Gatherer, clock: Clock, l
 }
 
 /**
- * Prompts the loop at every newline of standard input, and finishes it when the input closes. The answer lets go of the input, which
+ * Prompts the loop at every newline of standard input, and finishes it when the input closes. The function returned lets go of the input, which
  * keeps the process alive until then.
  */
 export function followStandardInput(stdin: Readable, loop: TelegrafLoop, logger: Logger): () => void {

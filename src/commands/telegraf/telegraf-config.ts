@@ -1,19 +1,24 @@
-import { parse, TomlDate, TomlError } from 'smol-toml';
+import { parse, TomlError } from 'smol-toml';
+import { ConfigField, type ConfigSource, showText } from '../../base/config-field.ts';
 import { parseDuration } from '../../base/duration.ts';
-import { STATS_GROUPS, type StatsGroup } from '../../model/snapshot.ts';
+import { describeError } from '../../base/errno.ts';
+import { VirtlensError } from '../../base/error.ts';
+import { type LibvirtUri, parseLibvirtUri } from '../../libvirt/uri.ts';
+import type { CollectedName } from '../../model/collected.ts';
+import { STATS_GROUPS } from '../../model/snapshot.ts';
 
 /** One `[[inputs.libvirt]]` table. */
 export interface TelegrafInput {
-  /** How log lines name it: `inputs.libvirt`, with the alias behind `::` when it has one. */
+  /** How log lines name it: `inputs.libvirt`, with the alias after `::` when it has one. */
   readonly logName: string;
-  readonly libvirtUri: string;
+  readonly uri: LibvirtUri;
   /** The names of the VMs wanted; empty for all. */
   readonly domains: ReadonlySet<string>;
-  readonly groups: ReadonlySet<StatsGroup>;
-  readonly vcpuMapping: boolean;
+  /** What is collected: statistics groups, and `vcpu_mapping` where the table asks for it. */
+  readonly wanted: ReadonlySet<CollectedName>;
   readonly intervalMs: number;
   /** Whether the file states the interval, in the table or in `[agent]`. */
-  readonly intervalStated: boolean;
+  readonly isIntervalStated: boolean;
   readonly nameOverride: string;
   readonly namePrefix: string;
   readonly nameSuffix: string;
@@ -22,7 +27,7 @@ export interface TelegrafInput {
 }
 
 /** What virtlens takes from a Telegraf configuration. */
-export interface TelegrafConfig {
+export interface TelegrafFile {
   /** At least one. */
   readonly inputs: readonly TelegrafInput[];
   /** `hostname` of `[agent]`: undefined when the file leaves it to the machine's name, empty when `omit_hostname` is set. */
@@ -31,31 +36,21 @@ export interface TelegrafConfig {
   readonly notices: readonly string[];
 }
 
-/** What parsing depends on. */
-export interface TelegrafConfigContext {
-  /** Environment variables, for `${NAME}` in strings. */
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  /** Throws, with a message that names it (without secrets) and says why, when a libvirt URI is none. */
-  readonly checkUri: (uri: string) => void;
-}
+/** What can be wrong with a Telegraf configuration: it is no TOML, or it says something that virtlens does not take. */
+export type TelegrafConfigErrorCode = 'ERR_TELEGRAF_CONFIG_SYNTAX' | 'ERR_TELEGRAF_CONFIG_INVALID';
 
-/** A configuration that cannot be used. The message is one line: file, key, value and the mend. */
-export class TelegrafConfigError extends Error {
-  override readonly name = 'TelegrafConfigError';
-  /** `toml`: not TOML; `config`: TOML that says something else than virtlens takes. */
-  readonly code: 'toml' | 'config';
+/** A configuration that cannot be used. The message is one line: file, key, rule and fix. */
+export class TelegrafConfigError extends VirtlensError<TelegrafConfigErrorCode> {}
 
-  constructor(code: 'toml' | 'config', message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.code = code;
-  }
-}
+type Environment = Readonly<Record<string, string | undefined>>;
 
 const DEFAULT_URI = 'qemu:///system';
+/** What the table may ask for beside the statistics groups. */
+const ADDITIONAL_STATISTICS = ['vcpu_mapping'] as const satisfies readonly CollectedName[];
 const DEFAULT_INTERVAL_MS = 10_000;
 /** Timers cannot wait longer than 2^31 - 1 ms. */
-const GREATEST_INTERVAL_MS = 24 * 24 * 3600 * 1000;
-const GREATEST_LENGTH = 16 * 1024 * 1024;
+const INTERVAL_MAX_MS = 24 * 24 * 3600 * 1000;
+const CHARACTERS_MAX = 16 * 1024 * 1024;
 
 /** Keys that every Telegraf input may have and that virtlens leaves to Telegraf. */
 const KEYS_LEFT_TO_TELEGRAF: ReadonlySet<string> = new Set([
@@ -88,7 +83,7 @@ const KEYS_LEFT_TO_TELEGRAF: ReadonlySet<string> = new Set([
 ]);
 
 /** Keys that virtlens applies itself. */
-const KNOWN_KEYS: ReadonlySet<string> = new Set([
+const KNOWN_KEYS = [
   'domains',
   'domain_names',
   'libvirt_uri',
@@ -101,289 +96,177 @@ const KNOWN_KEYS: ReadonlySet<string> = new Set([
   'name_prefix',
   'name_suffix',
   'tags',
-]);
+] as const;
+type InputFields = Readonly<Record<(typeof KNOWN_KEYS)[number], ConfigField>>;
 
 /**
  * Reads all `[[inputs.libvirt]]` tables of a Telegraf configuration, with what they inherit from `[agent]` and `[global_tags]`.
- * Everything else in the file is ignored.
- *
- * Throws `TelegrafConfigError`. Keys, defaults and what is an error are those of Telegraf's libvirt input; environment variables
- * in strings are replaced as Telegraf does (`$NAME`, `${NAME}`, `${NAME:-default}`; a variable that is not set stays as it is written).
+ * Everything else in the file is ignored. Keys, defaults and what is an error are those of Telegraf's libvirt input; environment
+ * variables in strings are replaced as Telegraf does (`$NAME`, `${NAME}`, `${NAME:-default}`; one that is not set stays as it is written).
+ * @throws TelegrafConfigError
  */
-export function parseTelegrafConfig(text: string, fileName: string, context: TelegrafConfigContext): TelegrafConfig {
+export function parseTelegrafConfig(text: string, fileName: string, environment: Environment): TelegrafFile {
   const notices: string[] = [];
-  const root = new Table(parseToml(text, fileName), '', { fileName, environment: context.environment });
-  const agent = root.table('agent');
-  const omitHostname = agent?.boolean('omit_hostname') ?? false;
-  const globalTags = readTags(root.table('global_tags'));
+  const root = new ConfigField(sourceOf(fileName, environment), parseToml(text, fileName));
+  const agent = root.member('agent');
+  const ofAgent = <T>(key: string, read: (field: ConfigField) => T): T | undefined =>
+    agent.maybe((table) => table.member(key).maybe(read));
+  const omitHostname = ofAgent('omit_hostname', (field) => field.boolean()) ?? false;
+  const globalTags = root.member('global_tags').maybe(readTags) ?? new Map<string, string>();
   // Telegraf's host name takes the place of a global tag of that name.
   if (!omitHostname) globalTags.delete('host');
-  const agentIntervalMs = agent?.interval('interval');
-  const tables = root.table('inputs')?.tables('libvirt') ?? [];
-  if (tables.length === 0) {
-    throw new TelegrafConfigError('config', `${fileName}: there is no [[inputs.libvirt]] table: add one`);
-  }
-  const inputs = tables.map((table) => readInput(table, agentIntervalMs, globalTags, context, notices));
-  const hostname = omitHostname ? '' : agent?.string('hostname') || undefined;
+  const agentIntervalMs = ofAgent('interval', readInterval);
+  const tables = root.member('inputs').maybe((inputs) => inputs.member('libvirt').maybe(readTables)) ?? [];
+  if (tables.length === 0) root.refuse('there is no [[inputs.libvirt]] table', 'add one');
+  const inputs = tables.map((table) => readInput(table, agentIntervalMs, globalTags, notices));
+  const hostname = omitHostname ? '' : ofAgent('hostname', (field) => field.string()) || undefined;
   return { inputs, hostname, notices };
 }
 
+/** An array of tables; a single table counts as one, as it does for Telegraf. */
+function readTables(field: ConfigField): readonly ConfigField[] {
+  return Array.isArray(field.value) ? field.list() : [field];
+}
+
 function readInput(
-  table: Table,
+  table: ConfigField,
   agentIntervalMs: number | undefined,
   globalTags: ReadonlyMap<string, string>,
-  context: TelegrafConfigContext,
   notices: string[],
 ): TelegrafInput {
-  for (const key of table.keys()) {
-    if (KEYS_LEFT_TO_TELEGRAF.has(key)) {
+  const own = new Map<string, unknown>();
+  for (const [key, field] of table.members()) {
+    if (!KEYS_LEFT_TO_TELEGRAF.has(key)) own.set(key, field.value);
+    else
       notices.push(
-        table.sentence(key, `is not applied by virtlens: set it on Telegraf's [[inputs.execd]] or [[inputs.exec]]`),
+        field.describe("is not applied by virtlens; set it on Telegraf's [[inputs.execd]] or [[inputs.exec]]"),
       );
-    } else if (!KNOWN_KEYS.has(key)) {
-      table.fail(
-        key,
-        `is no setting of the libvirt input: remove it, or correct it to one of ${[...KNOWN_KEYS].join(', ')}`,
-      );
-    }
   }
-  const domains = readDomains(table, notices);
-  const groups = readGroups(table, notices);
-  const vcpuMapping = readAdditionalStatistics(table);
-  if (groups.size === 0 && !vcpuMapping) {
-    const key = table.has('libvirt_metrics') ? 'libvirt_metrics' : 'statistics_groups';
-    table.fail(key, `= [] leaves nothing to gather: remove ${key} for all groups, or name some`);
+  const fields: InputFields = new ConfigField(table.source, own, table.path).table(KNOWN_KEYS);
+  const domains = readDomains(chooseSpelling(fields, 'domains', 'domain_names', notices), notices);
+  const groupsField = chooseSpelling(fields, 'statistics_groups', 'libvirt_metrics', notices);
+  const groups: readonly CollectedName[] =
+    groupsField.maybe((field) => readEachOnce(field, STATS_GROUPS)) ?? STATS_GROUPS;
+  const additional: readonly CollectedName[] =
+    fields.additional_statistics.maybe((field) => readEachOnce(field, ADDITIONAL_STATISTICS)) ?? [];
+  const wanted = new Set([...groups, ...additional]);
+  if (wanted.size === 0) {
+    groupsField.refuse('[] leaves nothing to gather', 'remove it for all groups, or name some');
   }
-  const intervalMs = table.interval('interval') ?? agentIntervalMs;
-  const tags = readTags(table.table('tags'));
-  const alias = table.string('alias');
+  const intervalMs = fields.interval.maybe(readInterval) ?? agentIntervalMs;
+  const tags = fields.tags.maybe(readTags) ?? new Map<string, string>();
+  const text = (key: 'alias' | 'name_override' | 'name_prefix' | 'name_suffix') =>
+    fields[key].maybe((field) => field.string()) ?? '';
+  const alias = text('alias');
   return {
-    logName: alias ? `inputs.libvirt::${alias}` : 'inputs.libvirt',
-    libvirtUri: readUri(table, context),
+    logName: alias === '' ? 'inputs.libvirt' : `inputs.libvirt::${alias}`,
+    uri: readUri(fields.libvirt_uri),
     domains,
-    groups,
-    vcpuMapping,
+    wanted,
     intervalMs: intervalMs ?? DEFAULT_INTERVAL_MS,
-    intervalStated: intervalMs !== undefined,
-    nameOverride: table.string('name_override') ?? '',
-    namePrefix: table.string('name_prefix') ?? '',
-    nameSuffix: table.string('name_suffix') ?? '',
+    isIntervalStated: intervalMs !== undefined,
+    nameOverride: text('name_override'),
+    namePrefix: text('name_prefix'),
+    nameSuffix: text('name_suffix'),
     tags: new Map([...tags, ...[...globalTags].filter(([key]) => !tags.has(key))]),
   };
 }
 
-function readUri(table: Table, context: TelegrafConfigContext): string {
-  const uri = table.string('libvirt_uri') || DEFAULT_URI;
+function readUri(field: ConfigField): LibvirtUri {
+  const text = field.maybe((value) => value.string()) || DEFAULT_URI;
   try {
-    context.checkUri(uri);
+    return parseLibvirtUri(text);
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    table.fail('libvirt_uri', `is refused: ${why}`, error);
+    // The message names the URI, without secrets, and the fix.
+    return field.refuse(describeError(error), undefined, error);
   }
-  return uri;
 }
 
-function readDomains(table: Table, notices: string[]): ReadonlySet<string> {
-  const key = chooseSpelling(table, 'domains', 'domain_names', notices);
+function readDomains(field: ConfigField, notices: string[]): ReadonlySet<string> {
   const domains = new Set<string>();
-  for (const name of table.strings(key) ?? []) {
-    if (name === '') table.fail(key, `holds an empty name: remove it, or set ${key} = [] for all VMs`);
-    if (domains.has(name)) notices.push(table.sentence(key, `names ${show(name)} twice: once is enough`));
+  for (const item of field.maybe((value) => value.list()) ?? []) {
+    const name = item.string();
+    if (name === '') item.refuse('is an empty name', 'remove it; without any name all VMs are gathered');
+    if (domains.has(name)) notices.push(item.describe(`names ${showText(name)} twice; once is enough`));
     domains.add(name);
   }
   return domains;
 }
 
-function readGroups(table: Table, notices: string[]): ReadonlySet<StatsGroup> {
-  const key = chooseSpelling(table, 'statistics_groups', 'libvirt_metrics', notices);
-  const names = table.strings(key);
-  if (names === undefined) return new Set(STATS_GROUPS);
-  const groups = new Set<StatsGroup>();
-  for (const name of names) {
-    const group = STATS_GROUPS.find((known) => known === name);
-    if (group === undefined) {
-      table.fail(key, `holds ${show(name)}, which is no statistics group: use some of ${STATS_GROUPS.join(', ')}`);
-    }
-    if (groups.has(group)) table.fail(key, `holds ${show(name)} twice: remove one`);
-    groups.add(group);
+/** A list of some of these names, none of them twice. */
+function readEachOnce<T extends string>(field: ConfigField, names: readonly T[]): readonly T[] {
+  const found: T[] = [];
+  for (const item of field.list()) {
+    const name = item.choice(names);
+    if (found.includes(name)) item.refuse(`names ${showText(name)} twice`, 'remove one');
+    found.push(name);
   }
-  return groups;
+  return found;
 }
 
-function readAdditionalStatistics(table: Table): boolean {
-  const key = 'additional_statistics';
-  let vcpuMapping = false;
-  for (const name of table.strings(key) ?? []) {
-    if (name !== 'vcpu_mapping') {
-      table.fail(key, `holds ${show(name)}, which is no additional statistic: the only one is vcpu_mapping`);
-    }
-    if (vcpuMapping) table.fail(key, `holds ${show(name)} twice: remove one`);
-    vcpuMapping = true;
-  }
-  return vcpuMapping;
+/** The field to read where a setting has a newer and an older spelling. */
+function chooseSpelling(
+  fields: InputFields,
+  current: keyof InputFields,
+  older: keyof InputFields,
+  notices: string[],
+): ConfigField {
+  const field = fields[older];
+  if (!field.isPresent) return fields[current];
+  if (fields[current].isPresent)
+    field.refuse(`is the older spelling of ${current}, which is there too`, `remove ${older}`);
+  notices.push(field.describe(`is the older spelling of ${current}; rename it when convenient`));
+  return field;
 }
 
-/** The key to read where a setting has a newer and an older spelling. */
-function chooseSpelling(table: Table, current: string, older: string, notices: string[]): string {
-  if (!table.has(older)) return current;
-  if (table.has(current)) table.fail(older, `is the older spelling of ${current}, which is there too: remove ${older}`);
-  notices.push(table.sentence(older, `is the older spelling of ${current}: rename it when convenient`));
-  return older;
-}
-
-function readTags(table: Table | undefined): Map<string, string> {
+function readTags(field: ConfigField): Map<string, string> {
   const tags = new Map<string, string>();
-  for (const key of table?.keys() ?? []) {
-    const value = table?.string(key);
-    if (key !== '' && value) tags.set(key, value);
+  for (const [key, member] of field.members()) {
+    const value = member.string();
+    if (key !== '' && value !== '') tags.set(key, value);
   }
   return tags;
 }
 
-// ---- TOML, read with types ------------------------------------------------------------------------------------------------------
+/** Milliseconds of Go's spelling with days (`1d12h`, `1.5s`), or of a number of seconds. 0 means that nothing is stated. */
+function readInterval(field: ConfigField): number | undefined {
+  const { value } = field;
+  const isNumber = typeof value === 'number' || typeof value === 'bigint';
+  const text = isNumber ? String(value) : field.string();
+  const ms = isNumber ? Number(value) * 1000 : parseDurationMs(text);
+  if (!(ms >= 0)) field.refuse(`must be a duration, not ${showText(text)}`, 'write it as "10s" or "1m30s"');
+  if (ms > INTERVAL_MAX_MS) field.refuse(`is too long: ${showText(text)}`, '24 days are the most');
+  return ms === 0 ? undefined : Math.max(ms, 1);
+}
 
-type TomlObject = Readonly<Record<string, unknown>>;
+// ---- TOML -------------------------------------------------------------------------------------------------------------------------
 
-function parseToml(text: string, fileName: string): TomlObject {
-  if (text.length > GREATEST_LENGTH) {
-    throw new TelegrafConfigError('toml', `${fileName}: larger than 16 MiB, which no Telegraf configuration is`);
-  }
+function sourceOf(name: string, environment: Environment): ConfigSource {
+  return {
+    name,
+    forms: { table: '[name] or [[name]] and lines "key = value" below it', list: '["…", "…"]' },
+    makeError: (message, cause) => new TelegrafConfigError('ERR_TELEGRAF_CONFIG_INVALID', message, { cause }),
+    expand: (text, field) =>
+      expandEnvironment(text, environment, (variable, message) =>
+        field.refuse(`needs the environment variable ${variable}`, message || 'it is not set'),
+      ),
+  };
+}
+
+function parseToml(text: string, fileName: string): unknown {
+  const fail = (message: string, cause?: unknown): never => {
+    throw new TelegrafConfigError('ERR_TELEGRAF_CONFIG_SYNTAX', message, { cause });
+  };
+  if (text.length > CHARACTERS_MAX) fail(`${fileName}: larger than 16 MiB, which no Telegraf configuration is`);
   try {
     // Telegraf accepts a byte order mark. The rest of a whole telegraf.conf may hold any integer.
     return parse(text.replace(/^\uFEFF/, ''), { integersAsBigInt: 'asNeeded', maxDepth: 100 });
   } catch (error) {
-    if (!(error instanceof TomlError)) {
-      // Nesting so deep that the parser runs out of stack.
-      throw new TelegrafConfigError('toml', `${fileName}: cannot be read as TOML`, { cause: error });
-    }
-    const reason = error.message.split('\n', 1)[0]?.replace('Invalid TOML document: ', '');
-    throw new TelegrafConfigError('toml', `${fileName}:${error.line}:${error.column}: this is not TOML: ${reason}`, {
-      cause: error,
-    });
+    // Any other error is of nesting so deep that the parser runs out of stack.
+    if (!(error instanceof TomlError)) return fail(`${fileName}: cannot be read as TOML`, error);
+    const reason = describeError(error).replace('Invalid TOML document: ', '');
+    return fail(`${fileName}:${error.line}:${error.column}: this is not TOML: ${reason}`, error);
   }
-}
-
-interface TableContext {
-  readonly fileName: string;
-  readonly environment: Readonly<Record<string, string | undefined>>;
-}
-
-/** A TOML table whose values are read with the type that they must have, and whose errors say where it is. */
-class Table {
-  readonly #values: TomlObject;
-  readonly #title: string;
-  readonly #context: TableContext;
-
-  constructor(values: TomlObject, title: string, context: TableContext) {
-    this.#values = values;
-    this.#title = title;
-    this.#context = context;
-  }
-
-  keys(): string[] {
-    return Object.keys(this.#values);
-  }
-
-  has(key: string): boolean {
-    return Object.hasOwn(this.#values, key);
-  }
-
-  string(key: string): string | undefined {
-    const value = this.#get(key);
-    if (value === undefined) return undefined;
-    if (typeof value !== 'string') this.fail(key, `must be a string, not ${show(value)}`);
-    return this.#expand(key, value);
-  }
-
-  boolean(key: string): boolean | undefined {
-    const value = this.#get(key);
-    if (value === undefined || typeof value === 'boolean') return value;
-    return this.fail(key, `must be true or false, not ${show(value)}`);
-  }
-
-  strings(key: string): string[] | undefined {
-    const value = this.#get(key);
-    if (value === undefined) return undefined;
-    if (!Array.isArray(value)) this.fail(key, `must be an array of strings, not ${show(value)}`);
-    return value.map((item: unknown) => {
-      if (typeof item !== 'string') this.fail(key, `must hold strings only, not ${show(item)}`);
-      return this.#expand(key, item);
-    });
-  }
-
-  /** A duration in milliseconds: Go's spelling with days (`1d12h`, `1.5s`), or a number of seconds. Nothing and 0 mean undefined. */
-  interval(key: string): number | undefined {
-    const value = this.#get(key);
-    if (value === undefined) return undefined;
-    let ms = Number.NaN;
-    if (typeof value === 'string') ms = parseDurationMs(this.#expand(key, value));
-    if (typeof value === 'number' || typeof value === 'bigint') ms = Number(value) * 1000;
-    if (!(ms >= 0)) this.fail(key, `= ${show(value)} is no duration: write it like "10s" or "1m30s"`);
-    if (ms > GREATEST_INTERVAL_MS) this.fail(key, `= ${show(value)} is too long: 24 days are the most`);
-    return ms === 0 ? undefined : Math.max(ms, 1);
-  }
-
-  table(key: string): Table | undefined {
-    const value = this.#get(key);
-    if (value === undefined) return undefined;
-    if (!isTable(value)) this.fail(key, `must be a table, not ${show(value)}`);
-    return new Table(value, this.#titleOf(key, '[', ']'), this.#context);
-  }
-
-  /** An array of tables; a single table counts as one, as it does for Telegraf. */
-  tables(key: string): Table[] {
-    const value = this.#get(key);
-    const rows: unknown[] = value === undefined ? [] : Array.isArray(value) ? value : [value];
-    return rows.map((row, index) => {
-      if (!isTable(row)) this.fail(key, `must be written as [[${this.#path(key)}]] tables, not as ${show(row)}`);
-      const position = rows.length > 1 ? ` number ${index + 1}` : '';
-      return new Table(row, `${this.#titleOf(key, '[[', ']]')}${position}`, this.#context);
-    });
-  }
-
-  sentence(key: string, predicate: string): string {
-    const place = this.#title === '' ? '' : ` in ${this.#title}`;
-    return `${this.#context.fileName}: ${showKey(key)}${place} ${predicate}`.replace(/\s+/g, ' ');
-  }
-
-  fail(key: string, predicate: string, cause?: unknown): never {
-    throw new TelegrafConfigError('config', this.sentence(key, predicate), { cause });
-  }
-
-  #get(key: string): unknown {
-    return this.has(key) ? this.#values[key] : undefined;
-  }
-
-  #expand(key: string, value: string): string {
-    return expandEnvironment(value, this.#context.environment, (name, message) =>
-      this.fail(key, `needs the environment variable ${name}: ${message || 'it is not set'}`),
-    );
-  }
-
-  #path(key: string): string {
-    const parent = this.#title.replace(/^\[+|\]+.*$/g, '');
-    return parent === '' ? key : `${parent}.${key}`;
-  }
-
-  #titleOf(key: string, open: string, close: string): string {
-    return open + this.#path(key) + close;
-  }
-}
-
-function isTable(value: unknown): value is TomlObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof TomlDate);
-}
-
-/** A value as it may stand in a one-line message: short, without control characters. */
-function show(value: unknown): string {
-  if (Array.isArray(value)) return 'an array';
-  if (isTable(value)) return 'a table';
-  const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
-  return text.length > 120 ? `${text.slice(0, 120)}…` : text;
-}
-
-function showKey(key: string): string {
-  return /^[\w-]{1,64}$/.test(key) ? key : show(key);
 }
 
 // ---- strings of Telegraf's own kinds --------------------------------------------------------------------------------------------
@@ -403,7 +286,7 @@ const VARIABLE = /\$(?:(\$)|([a-z_]\w*)|\{([a-z_]\w*)(?:(:?[-?+])([^${}]*))?\})/
  */
 function expandEnvironment(
   value: string,
-  environment: Readonly<Record<string, string | undefined>>,
+  environment: Environment,
   fail: (name: string, message: string) => never,
 ): string {
   return value.replace(

@@ -1,10 +1,11 @@
 import type { LogField, Logger } from '../../base/logger.ts';
-import { LOG_LEVELS, type LogLevel } from '../../cli/logging.ts';
+import { quoteIfNeeded } from '../../base/text.ts';
+import { LOG_LEVELS, type LogLevel } from '../../cli/log/logging.ts';
 
 const PREFIXES: Readonly<Record<LogLevel, string>> = { debug: 'D!', info: 'I!', warn: 'W!', error: 'E!' };
 
 // Telegraf reads standard error with a scanner that gives up for good at a line of 64 KiB.
-const GREATEST_LENGTH = 16_000;
+const LENGTH_MAX = 16_000;
 
 /**
  * A logger whose lines Telegraf's execd input takes for log lines of that level: `W! message key=value`. Whatever the message and the
@@ -30,12 +31,8 @@ export function createTelegrafLogger({
 function printLine(level: LogLevel, message: string, fields: Readonly<Record<string, LogField>>): string {
   let line = `${PREFIXES[level]} ${message}`;
   for (const [key, value] of Object.entries(fields)) {
-    if (value !== undefined) line += ` ${key}=${typeof value === 'string' ? quoteIfNeeded(value) : value}`;
+    if (value !== undefined) line += ` ${key}=${quoteIfNeeded(String(value))}`;
   }
   const printable = line.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, ' ');
-  return printable.length > GREATEST_LENGTH ? `${printable.slice(0, GREATEST_LENGTH)}…` : printable;
-}
-
-function quoteIfNeeded(text: string): string {
-  return text === '' || /[\s"=]/.test(text) ? JSON.stringify(text) : text;
+  return printable.length > LENGTH_MAX ? `${printable.slice(0, LENGTH_MAX)}…` : printable;
 }

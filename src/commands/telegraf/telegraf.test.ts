@@ -2,12 +2,14 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PassThrough, Writable } from 'node:stream';
 import { after, test } from 'node:test';
-import { ManualClock, makeSnapshot, settle } from '../../../test/support/telegraf.ts';
-import type { Snapshot } from '../../model/snapshot.ts';
-import { runTelegraf } from './telegraf.ts';
-import type { TelegrafInput } from './telegraf-config.ts';
+import { FakeClock, settle } from '../../../test/support/fake-clock.ts';
+import { makeSnapshot } from '../../../test/support/telegraf.ts';
+import { TestMachine } from '../../../test/support/test-machine.ts';
+import type { CollectorRequest } from '../../cli/open-collector.ts';
+import type { LibvirtUri } from '../../libvirt/uri.ts';
+import { type Snapshot, STATS_GROUPS } from '../../model/snapshot.ts';
+import { runTelegraf, TELEGRAF } from './telegraf.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'virtlens-telegraf-'));
 after(() => rmSync(directory, { recursive: true }));
@@ -19,80 +21,68 @@ function configFile(text: string | Uint8Array): string {
   return path;
 }
 
-type Collect = (input: TelegrafInput) => Promise<Snapshot>;
+type Collect = (uri: LibvirtUri) => Promise<Snapshot>;
 
 /** A process around the command: what it printed, and the hands on its inputs. */
 function start(
   argv: readonly string[],
   {
-    collect,
-    connect,
+    collect = async () => makeSnapshot(['a']),
+    connect = async () => undefined,
     env = {},
-    stdinIsNull = false,
+    isStdinNull = false,
   }: {
     collect?: Collect;
-    connect?: (input: TelegrafInput) => Promise<Error | undefined>;
+    connect?: (uri: LibvirtUri) => Promise<Error | undefined>;
     env?: Record<string, string>;
-    stdinIsNull?: boolean;
+    isStdinNull?: boolean;
   } = {},
 ) {
-  const clock = new ManualClock();
-  const printed = { stdout: '', stderr: '' };
-  const capture = (name: 'stdout' | 'stderr') =>
-    new Writable({
-      write(chunk, _, done) {
-        printed[name] += String(chunk);
-        done();
-      },
-    });
-  const stdin = new PassThrough();
-  const stdout = capture('stdout');
-  const handlers = new Map<string, () => void>();
-  let opened = 0;
+  const clock = new FakeClock();
+  const machine = new TestMachine({ env, isStdinNull, clock });
+  const opened: CollectorRequest[] = [];
   let closed = 0;
   const deadlinesMs: number[] = [];
   let exitCode: number | undefined;
-  const exited = runTelegraf(argv, {
-    env,
-    stdin,
-    stdinIsNull,
-    stdout,
-    stderr: capture('stderr'),
-    hostname: 'machine',
-    clock,
-    onSignal(signals, callback) {
-      for (const signal of signals) handlers.set(signal, callback);
-    },
-    openCollector(input) {
-      opened++;
-      return {
-        connect: () => connect?.(input) ?? Promise.resolve(undefined),
-        collect({ deadlineMs }) {
-          deadlinesMs.push(deadlineMs);
-          return collect?.(input) ?? Promise.resolve(makeSnapshot(['a']));
-        },
-        async close() {
-          closed++;
-        },
-      };
-    },
+  const exited = runTelegraf(argv, machine, (request) => {
+    opened.push(request);
+    return {
+      isConnected: true,
+      connect: () => connect(request.uri),
+      collect({ deadlineMs }) {
+        deadlinesMs.push(deadlineMs);
+        return collect(request.uri);
+      },
+      async close() {
+        closed++;
+      },
+    };
   }).then((code) => {
     exitCode = code;
-    assert.equal(closed, opened, 'every collector is closed');
+    assert.equal(closed, opened.length, 'every collector is closed');
     return code;
   });
   return {
     clock,
-    printed,
-    stdin,
-    stdout,
+    machine,
+    printed: {
+      get stdout() {
+        return machine.stdout.text;
+      },
+      get stderr() {
+        return machine.stderr.text;
+      },
+    },
+    stdin: machine.stdin,
+    stdout: machine.stdout,
+    opened,
     deadlinesMs,
     exited,
     exitCode: () => exitCode,
-    signal: (name: NodeJS.Signals) => (handlers.get(name) ?? assert.fail(`${name} is not handled`))(),
+    signal: (name: NodeJS.Signals) => assert.ok(machine.signal(name), `${name} is handled`),
     /** Waits until the command has read its files and listens. */
     async ready() {
-      while (!handlers.has('SIGHUP')) await settle();
+      while (!machine.signals.includes('SIGHUP')) await settle();
     },
   };
 }
@@ -113,16 +103,12 @@ test('--once prints the points of every input and ends', async () => {
 });
 
 test('--once without a configuration gathers everything of the default URI', async () => {
-  let seen: TelegrafInput | undefined;
-  const { exited, deadlinesMs } = start(['--once'], {
-    collect: async (input) => {
-      seen = input;
-      return makeSnapshot([]);
-    },
-  });
+  const { exited, deadlinesMs, opened } = start(['--once'], { collect: async () => makeSnapshot([]) });
   assert.equal(await exited, 0);
-  assert.equal(seen?.libvirtUri, 'qemu:///system');
-  assert.equal(seen?.groups.size, 10);
+  assert.deepEqual(
+    opened.map(({ uri, wanted }) => [uri.text, [...wanted]]),
+    [['qemu:///system', STATS_GROUPS]],
+  );
   assert.deepEqual(deadlinesMs, [4000]);
 });
 
@@ -131,8 +117,8 @@ test('--once fails when libvirt is away, and prints what the other inputs have',
     '[[inputs.libvirt]]\nlibvirt_uri = "qemu+tcp://far/system"\ninterval = "7s"\n[[inputs.libvirt]]',
   );
   const { exited, printed, deadlinesMs } = start(['--config', config, '--once'], {
-    collect: async ({ libvirtUri }) => {
-      if (libvirtUri !== 'qemu:///system') throw new Error('connection refused');
+    collect: async ({ text }) => {
+      if (text !== 'qemu:///system') throw new Error('connection refused');
       return makeSnapshot(['a']);
     },
   });
@@ -153,7 +139,7 @@ test('--once that cannot connect says why in one line, and takes no longer than 
     connect: () => new Promise(() => {}),
     collect: async () => makeSnapshot([], { up: false }),
   });
-  while (hanging.clock.waiting < 2) await settle();
+  while (hanging.clock.pending < 2) await settle();
   await hanging.clock.advance(4000);
   assert.equal(await hanging.exited, 1);
   assert.match(
@@ -291,7 +277,7 @@ test('a slow reader of standard output makes prompts wait, not points pile up', 
 
 test('a service that writes to InfluxDB runs on without standard input; with a pipe it ends with it', async () => {
   const influx = ['--influx.url=http://127.0.0.1:9', '--influx.database=db'];
-  const service = start(influx, { stdinIsNull: true });
+  const service = start(influx, { isStdinNull: true });
   await service.ready();
   service.stdin.end();
   await settle();
@@ -314,20 +300,18 @@ test('the log in the other forms, and by level', async () => {
   assert.equal(silent.printed.stderr, '');
 });
 
-test('--help prints the flags', async () => {
-  const { exited, printed } = start(['--help']);
-  assert.equal(await exited, 0);
-  assert.match(printed.stdout, /^usage: virtlens telegraf \[flags\]\n[\s\S]*--influx\.token/);
+test('the help lists the flags', () => {
+  assert.match(TELEGRAF.help(), /^usage: virtlens telegraf \[flags\]\n[\s\S]*--influx\.token/);
 });
 
 const missing = join(directory, 'missing.conf');
 for (const [argv, expected] of [
   [['--what'], /^E! unknown flag --what/],
-  [['--config', missing], /^E! --config=.*missing\.conf cannot be read: ENOENT/],
-  [['--config', directory], /^E! --config=.* cannot be read: EISDIR/],
+  [['--config', missing], /^E! --config=.*missing\.conf cannot be read: it does not exist;/],
+  [['--config', directory], /^E! --config=.* cannot be read: it is a directory;/],
   [
     ['--config', configFile('[[inputs.libvirt]]\nlibvirt_uri = "x"')],
-    /^E! .*telegraf-\d+\.conf: libvirt_uri in \[\[inputs\.libvirt\]\] is refused: libvirt URI 'x'/,
+    /^E! .*telegraf-\d+\.conf: inputs\.libvirt\[0\]\.libvirt_uri: libvirt URI 'x'/,
   ],
   [['--config', configFile(Uint8Array.of(0xff, 0xfe))], /^E! .*: this is not TOML: it is not UTF-8 text/],
   [['--config', configFile('[[')], /^E! .*:1:\d+: this is not TOML: /],
@@ -342,6 +326,14 @@ for (const [argv, expected] of [
   [
     ['--influx.url=http://x', '--influx.token=hunter2', '--influx.database=d'],
     /^E! --influx\.token must be user:password/,
+  ],
+  [
+    ['--influx.url=http://x', '--influx.token=hunter2\nx', '--influx.org=o', '--influx.bucket=b'],
+    /^E! the token for InfluxDB holds a character that no HTTP header can/,
+  ],
+  [
+    ['--influx.url=http://x', '--influx.token=hunter2🗝', '--influx.org=o', '--influx.bucket=b'],
+    /^E! the token for InfluxDB holds a character that no HTTP header can/,
   ],
 ] as const) {
   test(`refused: ${argv.join(' ').replaceAll(directory, '')}`, async () => {

@@ -6,7 +6,7 @@ import type { EVENT_KINDS } from '../../libvirt/wire/event-kinds.ts';
 import { PARAM_TYPE } from '../../libvirt/wire/typed-params.ts';
 import { createSimulator } from '../daemon/simulator.ts';
 import { loadScenario, parseScenario } from './scenario.ts';
-import { ScenarioError } from './scenario-field.ts';
+import { ScenarioError } from './scenario-values.ts';
 
 function noFiles(path: string): never {
   throw new Error(`there is no ${path}`);
@@ -89,7 +89,7 @@ test("a VM's own XML gives its name, UUID and devices, and is served as it is", 
   assert.deepEqual(vm.hardware.interfaces, []);
 });
 
-test('a script does its steps at their times, and tells of those that fail', async () => {
+test('a script does its steps at their times, and reports those that fail', async () => {
   const timers: Array<{ atMs: number; callback: () => void }> = [];
   let nowMs = 0;
   const clock = {
@@ -191,11 +191,12 @@ test('faults of messages and of the link are read as the daemon takes them', () 
   assert.equal(heard.size, 3);
 });
 
-test('what is wrong is told in one line: the place, the rule and the mend', () => {
+test('what is wrong is named in one line: the place, the rule and the fix', () => {
   const cases: ReadonlyArray<readonly [scenario: unknown, message: RegExp]> = [
-    [[], /^host\.json: must hold an object; write \{ "vms": \[ … \] \}$/],
-    [{ vm: [] }, /^host\.json: vm: unknown key; use seed, host, .* or script$/],
-    [{ vms: {} }, /^host\.json: vms: must be a list, not \{\}; write \[ … \]$/],
+    [[], /^host\.json: must hold keys and values, not a list; write \{ "key": value, … \}$/],
+    [{ vm: [] }, /^host\.json: vm: is not known; did you mean vms\?$/],
+    [{ machines: [] }, /^host\.json: machines: is not known; the keys are seed, host, .*, script$/],
+    [{ vms: {} }, /^host\.json: vms: must be a list, not a table; write \[ … \]$/],
     [{ vms: [{}] }, /^host\.json: vms\[0\]\.name: a VM must have a name; add "name"/],
     [{ vms: [{ name: '' }] }, /vms\[0\]\.name: must not be empty/],
     [{ vms: [{ name: 'a' }, { name: 'a' }] }, /vms: \[1\] has the name "a" of an earlier VM; rename it$/],
@@ -224,7 +225,7 @@ test('what is wrong is told in one line: the place, the rule and the mend', () =
       { vms: [{ name: 'a', stats: {}, move: { 'cpu.time': 1 } }] },
       /stats: "move" names "cpu\.time", which is not there/,
     ],
-    [{ vms: [{ name: 'a', move: {} }] }, /move: only exact statistics can be told to move/],
+    [{ vms: [{ name: 'a', move: {} }] }, /move: only exact statistics can move/],
     [{ vms: [{ name: 'a', stats: { 'net.0.name': 'x' }, move: { 'net.0.name': 1 } }] }, /cannot move; drop its rate/],
     [{ fleets: [{ count: -1 }] }, /fleets\[0\]\.count: must be a whole number from 0 to 100000, not -1$/],
     [{ host: { libvirtVersion: 'new' } }, /host\.libvirtVersion: must be a version; write it as 9\.0\.0$/],
@@ -251,9 +252,9 @@ test('what is wrong is told in one line: the place, the rule and the mend', () =
   }
 });
 
-test('text that is no JSON is told in one line', () => {
+test('text that is not JSON is refused in one line', () => {
   assert.throws(
     () => parseScenario('{"vms":\n[}', 'host.json', noFiles),
-    /^ScenarioError: host\.json: is not JSON: [^\n]*; mend it there$/,
+    /^ScenarioError: host\.json: is not JSON: [^\n]*; correct it there$/,
   );
 });

@@ -430,7 +430,7 @@ describe('users, headers and limits', () => {
     assert.equal(await status(), 401);
     writeConfig('basic_auth_usres: {}\n', file);
     assert.equal(await status(), 401);
-    assert.match(String(lines.at(-1)?.[1].err), /basic_auth_usres is not known/);
+    assert.match(String(lines.at(-1)?.[1].err), /basic_auth_usres: is not known/);
     rmSync(file);
     assert.equal(await status(), 401);
     writeConfig(`basic_auth_users:\n  alice: ${hash}\n`, file);

@@ -1,7 +1,7 @@
 import { validateHeaderValue } from 'node:http';
 import { dirname, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
-import { parseDuration } from '../../base/duration.ts';
+import { ConfigField, type ConfigSource } from '../../base/config-field.ts';
 import { reasonOf, WebError } from '../error.ts';
 
 /**
@@ -92,7 +92,7 @@ const BCRYPT_HASH = /^\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}$/;
 
 /**
  * Reads the text of a web configuration file; paths in it are relative to the file.
- * @throws WebError `config-invalid`, naming the field, the rule and the mend.
+ * @throws WebError `config-invalid`, naming the field, the rule and the fix.
  */
 export function parseWebConfig(text: string, file: string): WebConfig {
   const document = parseDocument(text, { prettyErrors: true });
@@ -110,22 +110,37 @@ export function parseWebConfig(text: string, file: string): WebConfig {
   } catch (error) {
     throw new WebError('config-invalid', `web config ${file} is no valid YAML: ${reasonOf(error)}`, error);
   }
-  const root = new Section(file, '', content);
-  root.allow(['tls_server_config', 'http_server_config', 'basic_auth_users', 'rate_limit']);
-  const http = root.section('http_server_config');
-  http.allow(['http2', 'headers']);
+  const root = new ConfigField(sourceOf(file), withoutNulls(content)).maybe((field) =>
+    field.table(['tls_server_config', 'http_server_config', 'basic_auth_users', 'rate_limit']),
+  );
+  const http = root?.http_server_config.maybe((field) => field.table(['http2', 'headers']));
   return {
-    tls: readTls(root.section('tls_server_config'), dirname(file)),
-    http2: http.boolean('http2') ?? true,
-    headers: readHeaders(http.section('headers')),
-    users: readUsers(root.section('basic_auth_users')),
-    rateLimit: readRateLimit(root.section('rate_limit')),
+    tls: root?.tls_server_config.maybe((field) => readTls(field, dirname(file))),
+    http2: http?.http2.maybe((field) => field.boolean()) ?? true,
+    headers: http?.headers.maybe(readHeaders) ?? [],
+    users: root?.basic_auth_users.maybe(readUsers) ?? new Map(),
+    rateLimit: root?.rate_limit.maybe(readRateLimit),
   };
 }
 
-function readTls(section: Section, directory: string): TlsConfig | undefined {
-  if (section.isEmpty) return undefined;
-  section.allow([
+function sourceOf(file: string): ConfigSource {
+  return {
+    name: `web config ${file}`,
+    forms: { table: '"name: value", each on a line of its own', list: '"- text", each on a line of its own' },
+    makeError: (message, cause) => new WebError('config-invalid', message, cause),
+  };
+}
+
+/** A field that is null or blank is not there. */
+function withoutNulls(value: unknown): unknown {
+  if (value === null || value === '') return undefined;
+  if (value instanceof Map) return new Map(Array.from(value, ([key, member]) => [key, withoutNulls(member)]));
+  return Array.isArray(value) ? value.map(withoutNulls) : value;
+}
+
+function readTls(section: ConfigField, directory: string): TlsConfig | undefined {
+  if (section.members().size === 0) return undefined;
+  const fields = section.table([
     'cert',
     'key',
     'client_ca',
@@ -140,11 +155,11 @@ function readTls(section: Section, directory: string): TlsConfig | undefined {
     'prefer_server_cipher_suites',
     'curve_preferences',
   ]);
-  const pem = (field: string): PemSource | undefined => {
-    const path = section.text(`${field}_file`);
-    const inline = section.text(field);
+  const pem = (name: 'cert' | 'key' | 'client_ca'): PemSource | undefined => {
+    const path = fields[`${name}_file`].maybe((field) => field.string());
+    const inline = fields[name].maybe((field) => field.string());
     if (path !== undefined && inline !== undefined) {
-      throw section.wrong(field, `stands next to ${field}_file`, 'keep one of the two');
+      fields[name].refuse(`stands next to ${name}_file`, 'keep one of the two');
     }
     if (path !== undefined) return { path: resolve(directory, path) };
     return inline === undefined ? undefined : { pem: inline };
@@ -152,37 +167,32 @@ function readTls(section: Section, directory: string): TlsConfig | undefined {
   const cert = pem('cert');
   const key = pem('key');
   const clientCa = pem('client_ca');
-  // The spelling without Any is an older one, which the toolkit still takes.
-  const authText = section.text('client_auth_type')?.replace(/^RequireClientCert$/, 'RequireAnyClientCert');
-  const clientAuth = section.choose('client_auth_type', authText, CLIENT_AUTH_TYPES) ?? 'NoClientCert';
-  const clientAllowedSans = section.list('client_allowed_sans');
+  const clientAuth = fields.client_auth_type.maybe(readClientAuth) ?? 'NoClientCert';
+  const clientAllowedSans = fields.client_allowed_sans.maybe((field) => field.list().map((item) => item.string()));
+  const choices = (field: ConfigField, known: readonly string[]) =>
+    field.maybe((list) => list.list().map((item) => item.choice(known))) ?? [];
   const config = {
     clientCa,
     clientAuth,
     clientAllowedSans,
-    minVersion: section.choose('min_version', section.text('min_version'), TLS_VERSIONS) ?? 'TLS12',
-    maxVersion: section.choose('max_version', section.text('max_version'), TLS_VERSIONS) ?? 'TLS13',
-    cipherSuites: section.listOf('cipher_suites', [...Object.keys(CIPHER_SUITES), ...TLS13_CIPHER_SUITES]),
-    preferServerCipherSuites: section.boolean('prefer_server_cipher_suites') ?? true,
-    curvePreferences: section.listOf('curve_preferences', Object.keys(CURVES)),
+    minVersion: fields.min_version.maybe((field) => field.choice(TLS_VERSIONS)) ?? 'TLS12',
+    maxVersion: fields.max_version.maybe((field) => field.choice(TLS_VERSIONS)) ?? 'TLS13',
+    cipherSuites: choices(fields.cipher_suites, [...Object.keys(CIPHER_SUITES), ...TLS13_CIPHER_SUITES]),
+    preferServerCipherSuites: fields.prefer_server_cipher_suites.maybe((field) => field.boolean()) ?? true,
+    curvePreferences: choices(fields.curve_preferences, Object.keys(CURVES)),
   };
   if (cert === undefined)
-    throw section.wrong('cert_file', 'is missing', "name the server's certificate with cert_file (or cert)");
+    return fields.cert_file.refuse('is missing', "name the server's certificate with cert_file (or cert)");
   if (key === undefined)
-    throw section.wrong('key_file', 'is missing', "name the server's private key with key_file (or key)");
+    return fields.key_file.refuse('is missing', "name the server's private key with key_file (or key)");
   if (TLS_VERSIONS.indexOf(config.minVersion) > TLS_VERSIONS.indexOf(config.maxVersion)) {
-    throw section.wrong('min_version', `is above max_version (${config.maxVersion})`, 'lower it');
+    fields.min_version.refuse(`is above max_version (${config.maxVersion})`, 'lower it');
   }
   if (clientCa !== undefined && clientAuth === 'NoClientCert') {
-    throw section.wrong(
-      'client_ca_file',
-      'has no effect without client_auth_type',
-      'set that to RequireAndVerifyClientCert',
-    );
+    fields.client_ca_file.refuse('has no effect without client_auth_type', 'set that to RequireAndVerifyClientCert');
   }
   if (clientAllowedSans !== undefined && !clientAuth.startsWith('Require')) {
-    throw section.wrong(
-      'client_allowed_sans',
+    fields.client_allowed_sans.refuse(
       'needs a client certificate',
       'set client_auth_type to RequireAndVerifyClientCert (or RequireAnyClientCert)',
     );
@@ -190,126 +200,46 @@ function readTls(section: Section, directory: string): TlsConfig | undefined {
   return { cert, key, ...config };
 }
 
-function readHeaders(section: Section): [string, string][] {
-  section.allow(Object.keys(HEADERS));
+function readClientAuth(field: ConfigField): ClientAuth {
+  // The spelling without Any is an older one, which the toolkit still takes.
+  return field.value === 'RequireClientCert' ? 'RequireAnyClientCert' : field.choice(CLIENT_AUTH_TYPES);
+}
+
+function readHeaders(section: ConfigField): [string, string][] {
+  const fields = section.table(Object.keys(HEADERS));
   const headers: [string, string][] = [];
   for (const [name, values] of Object.entries(HEADERS)) {
-    const value = section.text(name);
-    if (value === undefined) continue;
-    if (values.length > 0) section.choose(name, value, values);
+    const field = fields[name]!;
+    if (!field.isPresent) continue;
+    const value = values.length > 0 ? field.choice(values) : field.string();
     try {
       validateHeaderValue(name, value);
     } catch {
-      throw section.wrong(name, 'holds a character that no header can', 'write it in one line of plain characters');
+      field.refuse('holds a character that no header can', 'write it in one line of plain characters');
     }
     headers.push([name, value]);
   }
   return headers;
 }
 
-function readUsers(section: Section): Map<string, string> {
+function readUsers(section: ConfigField): Map<string, string> {
   const users = new Map<string, string>();
-  for (const name of section.fields) {
-    const hash = section.text(name) ?? '';
+  for (const [name, field] of section.members()) {
+    const hash = field.maybe((value) => value.string()) ?? '';
     if (!BCRYPT_HASH.test(hash)) {
-      throw section.wrong(name, 'is no bcrypt hash', `make one with: htpasswd -nBC 10 "" | tr -d ':\\n'`);
+      field.refuse('is no bcrypt hash', `make one with: htpasswd -nBC 10 "" | tr -d ':\\n'`);
     }
-    if (name.includes(':'))
-      throw section.wrong(name, 'is a user name with a colon, which no client can send', 'rename it');
+    if (name.includes(':')) field.refuse('is a user name with a colon, which no client can send', 'rename it');
     users.set(name, hash);
   }
   return users;
 }
 
-function readRateLimit(section: Section): WebConfig['rateLimit'] {
-  section.allow(['interval', 'burst']);
-  const interval = section.text('interval', { numbers: true }) ?? '0';
-  const intervalMs = parseDuration(interval);
-  if (intervalMs === undefined) throw section.wrong('interval', 'is no duration', 'write it as in 1s or 500ms');
-  const burst = Number(section.text('burst', { numbers: true }) ?? '0');
-  if (!Number.isSafeInteger(burst) || burst < 0)
-    throw section.wrong('burst', 'is no whole number', 'write it as in 20');
+function readRateLimit(section: ConfigField): WebConfig['rateLimit'] {
+  const { interval, burst: burstField } = section.table(['interval', 'burst']);
+  const intervalMs = interval.maybe((field) => field.duration()) ?? 0;
+  const burst = burstField.maybe((field) => field.wholeNumber(0)) ?? 0;
   if (intervalMs === 0) return undefined;
-  if (burst === 0) throw section.wrong('burst', 'is 0, so that no request would ever pass', 'set it to 1 or more');
+  if (burst === 0) burstField.refuse('is 0, so that no request would ever pass', 'set it to 1 or more');
   return { intervalMs, burst };
-}
-
-/** One mapping of the file, with readers that name the field when it is wrong. A field that is null or blank is not there. */
-class Section {
-  readonly #file: string;
-  readonly #name: string;
-  readonly #values: ReadonlyMap<string, unknown>;
-
-  constructor(file: string, name: string, content: unknown) {
-    this.#file = file;
-    this.#name = name;
-    if (content !== null && content !== undefined && !(content instanceof Map)) {
-      const what = name === '' ? 'the file' : name;
-      throw new WebError('config-invalid', `web config ${file}: ${what} must hold fields, as in "name: value"`);
-    }
-    this.#values = new Map(Array.from(content ?? [], ([key, value]) => [String(key), value]));
-  }
-
-  get fields(): readonly string[] {
-    return [...this.#values.keys()];
-  }
-
-  get isEmpty(): boolean {
-    return this.#values.size === 0;
-  }
-
-  allow(names: readonly string[]): void {
-    const unknown = this.fields.find((field) => !names.includes(field));
-    if (unknown !== undefined) throw this.wrong(unknown, 'is not known', `the fields are ${names.join(', ')}`);
-  }
-
-  section(field: string): Section {
-    return new Section(this.#file, this.#path(field), this.#values.get(field));
-  }
-
-  text(field: string, { numbers = false } = {}): string | undefined {
-    const value = this.#values.get(field);
-    if (value === undefined || value === null || value === '') return undefined;
-    if (typeof value === 'string') return value;
-    if (numbers && typeof value === 'number') return String(value);
-    throw this.wrong(field, 'is no text', 'put it in quotes');
-  }
-
-  boolean(field: string): boolean | undefined {
-    const value = this.#values.get(field) ?? undefined;
-    if (value === undefined || typeof value === 'boolean') return value;
-    throw this.wrong(field, 'is neither true nor false', 'write true or false, without quotes');
-  }
-
-  list(field: string): readonly string[] | undefined {
-    const value = this.#values.get(field) ?? undefined;
-    if (value === undefined) return undefined;
-    if (!Array.isArray(value) || !value.every((item) => typeof item === 'string')) {
-      throw this.wrong(field, 'is no list of texts', 'write each on a line of its own, as in "- text"');
-    }
-    return value;
-  }
-
-  listOf(field: string, known: readonly string[]): readonly string[] {
-    const items = this.list(field) ?? [];
-    for (const item of items) this.choose(field, item, known);
-    return items;
-  }
-
-  choose<T extends string>(field: string, value: string | undefined, known: readonly T[]): T | undefined {
-    if (value === undefined) return undefined;
-    const found = known.find((each) => each === value);
-    if (found === undefined)
-      throw this.wrong(field, `cannot be ${JSON.stringify(value)}`, `choose from ${known.join(', ')}`);
-    return found;
-  }
-
-  wrong(field: string, rule: string, mend: string): WebError {
-    return new WebError('config-invalid', `web config ${this.#file}: ${this.#path(field)} ${rule}; ${mend}`);
-  }
-
-  #path(field: string): string {
-    const shown = /^[\x20-\x7e]+$/.test(field) ? field : JSON.stringify(field);
-    return this.#name === '' ? shown : `${this.#name}.${shown}`;
-  }
 }

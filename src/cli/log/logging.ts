@@ -1,5 +1,6 @@
-import type { Clock } from '../base/clock.ts';
-import type { LogField, Logger } from '../base/logger.ts';
+import type { Clock } from '../../base/clock.ts';
+import type { LogField, Logger } from '../../base/logger.ts';
+import { quote, quoteIfNeeded } from '../../base/text.ts';
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -48,24 +49,4 @@ function printJson(entries: readonly Entry[]): string {
 function printJsonValue(value: LogField): string {
   if (typeof value === 'string' || (typeof value === 'number' && !Number.isFinite(value))) return quote(String(value));
   return String(value);
-}
-
-/** Blanks, what logfmt itself uses, and every character that a terminal would not simply show. */
-const NEEDS_QUOTES = /[\s"=\p{C}\p{Z}]/u;
-
-function quoteIfNeeded(text: string): string {
-  return text === '' || NEEDS_QUOTES.test(text) ? quote(text) : text;
-}
-
-/** A string in quotes, as JSON has it; characters that would break or reorder the line are escaped too. */
-function quote(text: string): string {
-  return JSON.stringify(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, escapeUnits);
-}
-
-function escapeUnits(character: string): string {
-  let escaped = '';
-  for (let index = 0; index < character.length; index++) {
-    escaped += `\\u${character.charCodeAt(index).toString(16).padStart(4, '0')}`;
-  }
-  return escaped;
 }

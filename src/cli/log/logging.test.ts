@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { LogField } from '../base/logger.ts';
+import type { LogField } from '../../base/logger.ts';
 import { createLogger, LOG_LEVELS, type LogFormat, type LogLevel } from './logging.ts';
 
 const clock = { wallMs: () => Date.UTC(2026, 10, 21, 1, 2, 3, 45) };

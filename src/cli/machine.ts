@@ -1,0 +1,50 @@
+import { fstatSync } from 'node:fs';
+import { hostname } from 'node:os';
+import type { Readable, Writable } from 'node:stream';
+import { isatty } from 'node:tty';
+import { type Clock, SYSTEM_CLOCK } from '../base/clock.ts';
+import { takeSignals } from './held-signals.ts';
+
+/** What a command is given of the process and the machine it runs on. Everything else comes from its configuration. */
+export interface Machine {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly stdin: Readable;
+  /** Whether standard input is /dev/null, as services have it: nobody will ever write to it. */
+  readonly isStdinNull: boolean;
+  readonly stdout: Writable;
+  readonly stderr: Writable;
+  /** The machine's name. */
+  readonly hostname: string;
+  readonly clock: Clock;
+  /** Calls back at each of these signals, which end the process no longer. */
+  readonly onSignal: (signals: readonly NodeJS.Signals[], callback: () => void) => void;
+  /** From now on an exception that nothing caught is given to the callback, and ends the process no longer. */
+  readonly onUncaughtException: (callback: (error: unknown) => void) => void;
+}
+
+/** The process that this code runs in. Signals that were held are handed over. */
+export function currentMachine(): Machine {
+  // An output that nobody reads any more ends no command by itself; those that live for it listen themselves.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+  return {
+    env: process.env,
+    // Opened when it is first used: most commands leave it alone.
+    get stdin() {
+      return process.stdin;
+    },
+    get isStdinNull() {
+      return isNullDevice(0);
+    },
+    stdout: process.stdout,
+    stderr: process.stderr,
+    hostname: hostname(),
+    clock: SYSTEM_CLOCK,
+    onSignal: takeSignals,
+    onUncaughtException: (callback) => void process.on('uncaughtException', callback),
+  };
+}
+
+/** Whether a descriptor is /dev/null: a character device that is no terminal. */
+function isNullDevice(descriptor: number): boolean {
+  return fstatSync(descriptor).isCharacterDevice() && !isatty(descriptor);
+}

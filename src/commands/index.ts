@@ -1,0 +1,54 @@
+import type { Command } from '../cli/command.ts';
+
+/** One row of the registry. */
+export interface CommandInfo {
+  readonly name: string;
+  /** One line for the list of commands. */
+  readonly summary: string;
+  /**
+   * Signals that the command takes and that may come while it is still being loaded: they are kept for it, instead of ending the
+   * process. With SIGUSR1 among them, Node's debugger is left as it is, since switching it off blocks that signal.
+   */
+  readonly heldSignals: readonly NodeJS.Signals[];
+  /** Loads it. Only the command that runs is loaded: a server should not carry the others in its memory. */
+  readonly load: () => Promise<Command>;
+}
+
+/** Every command. The first one runs when none is named. */
+export const COMMANDS: readonly CommandInfo[] = [
+  {
+    name: 'serve',
+    summary: 'Serves the metrics of one libvirt host to Prometheus. It runs when no command is named.',
+    heldSignals: ['SIGHUP'],
+    load: async () => (await import('./serve/serve.ts')).SERVE,
+  },
+  {
+    name: 'nova',
+    summary: 'Stands in for the Libvirt Nova Exporter: metrics of OpenStack instances.',
+    heldSignals: [],
+    load: async () => (await import('./nova/nova.ts')).NOVA,
+  },
+  {
+    name: 'telegraf',
+    summary: "Stands in for Telegraf's libvirt input; writes to Telegraf or to an InfluxDB.",
+    heldSignals: ['SIGHUP', 'SIGUSR1', 'SIGUSR2'],
+    load: async () => (await import('./telegraf/telegraf.ts')).TELEGRAF,
+  },
+  {
+    name: 'sim',
+    summary: "Serves a simulated hypervisor that speaks libvirt's protocol.",
+    heldSignals: [],
+    load: async () => (await import('./sim/sim.ts')).SIM,
+  },
+];
+
+/** The row of the command that a command line (without the program) names; undefined when there is none of that name. */
+export function findCommand(argv: readonly string[]): CommandInfo | undefined {
+  const name = argv[0];
+  return isNamed(argv) ? COMMANDS.find((command) => command.name === name) : COMMANDS[0];
+}
+
+/** Whether a command line names its command; flags alone are those of the first one. */
+export function isNamed(argv: readonly string[]): boolean {
+  return argv[0] !== undefined && !argv[0].startsWith('-');
+}

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { TestMachine } from '../../test/support/test-machine.ts';
+import { COMMANDS, findCommand } from './index.ts';
+import { runCommand } from './run.ts';
+
+async function run(...argv: string[]) {
+  const machine = new TestMachine();
+  const code = await runCommand(argv, machine);
+  return { code, stdout: machine.stdout.text, stderr: machine.stderr.text };
+}
+
+test('every command of the registry loads and describes itself, whatever else stands beside --help', async () => {
+  for (const { name } of COMMANDS) {
+    const { code, stdout, stderr } = await run(name, '--nonsense', '--help');
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.match(stdout, new RegExp(`^usage: virtlens .*${name}`));
+    for (const line of stdout.split('\n')) assert.ok(line.length <= 100, line);
+  }
+});
+
+test('without a command the help is that of the first, and lists all', async () => {
+  for (const argv of [['--help'], ['-h'], ['help']]) {
+    const { code, stdout } = await run(...argv);
+    assert.equal(code, 0);
+    assert.match(stdout, /^usage: virtlens \[serve\] \[flags\]\n/);
+    for (const { name, summary } of COMMANDS) assert.ok(stdout.includes(`  ${name.padEnd(8)}  ${summary}\n`), name);
+    for (const line of stdout.split('\n')) assert.ok(line.length <= 100, line);
+  }
+});
+
+test('the version, and a command that there is not', async () => {
+  for (const argv of [['version'], ['--version'], ['serve', '--version']]) {
+    assert.match((await run(...argv)).stdout, /^virtlens \d+\.\d+\.\d+\n$/);
+  }
+  assert.deepEqual(await run('stray'), {
+    code: 1,
+    stdout: '',
+    stderr: "virtlens: 'stray' is no command; the commands are serve, nova, telegraf, sim\n",
+  });
+});
+
+test('signals are held for the command that takes them, found before anything is loaded', () => {
+  assert.deepEqual(findCommand(['telegraf', '--once'])?.heldSignals, ['SIGHUP', 'SIGUSR1', 'SIGUSR2']);
+  assert.deepEqual(findCommand([])?.heldSignals, ['SIGHUP']);
+  assert.deepEqual(findCommand(['--log.level=debug'])?.name, 'serve');
+  assert.equal(findCommand(['stray']), undefined);
+});

@@ -1,0 +1,181 @@
+import { quote } from '../../base/text.ts';
+import { defineFlags, type Flag, FlagError } from '../../cli/flags.ts';
+import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../../cli/log/logging.ts';
+import { readUriFlag } from '../../cli/uri-flag.ts';
+import type { LibvirtUri } from '../../libvirt/uri.ts';
+import { COLLECTED, COLLECTED_NAMES, type CollectedName } from '../../model/collected.ts';
+import { SCHEMA_NAMES, type SchemaName } from '../../schemas/schema-set.ts';
+
+/** What `virtlens serve` was asked to do. */
+export interface ServeConfig {
+  readonly uri: LibvirtUri;
+  readonly schemas: readonly SchemaName[];
+  readonly exportNovaMetadata: boolean;
+  /** What may be collected; what no scheme needs is not collected either. */
+  readonly enabled: ReadonlySet<CollectedName>;
+  /** Whether a VM of this name is wanted. */
+  readonly filter: (name: string) => boolean;
+  /** How long a scrape may take that does not state its own limit. */
+  readonly scrapeTimeoutMs: number;
+  /** Between collections in the background; absent when scrapes collect. */
+  readonly collectIntervalMs: number | undefined;
+  readonly listenAddresses: readonly string[];
+  readonly telemetryPath: string;
+  readonly webConfigFile: string | undefined;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+}
+
+/** A shorter time cannot be kept. */
+const DURATION_MIN_MS = 100;
+
+interface CollectorFlag {
+  readonly kind: 'boolean';
+  readonly name: `collector.${CollectedName}`;
+  readonly default: boolean;
+  readonly help: string;
+}
+
+const COLLECTOR_FLAGS = COLLECTED_NAMES.map((name): CollectorFlag => {
+  const { help, isDefault } = COLLECTED[name];
+  const off = isDefault ? ' Off: libvirt is not asked for it.' : '';
+  return { kind: 'boolean', name: `collector.${name}`, default: isDefault, help: help + off };
+});
+
+const FLAG_TABLE = [
+  {
+    kind: 'string',
+    name: 'libvirt.uri',
+    default: 'qemu:///system',
+    placeholder: 'URI',
+    help: 'The libvirt daemon to read: driver[+transport]://[user@][host][:port]/path[?parameters], with transport unix, tcp, tls or ssh. test:///default is a simulated host inside virtlens.',
+  },
+  {
+    kind: 'boolean',
+    name: 'libvirt.export-nova-metadata',
+    help: "Add OpenStack Nova's name, flavor and project_name to the labels of the kumina scheme.",
+  },
+  {
+    kind: 'list',
+    name: 'web.listen-address',
+    default: [':9177'],
+    placeholder: 'ADDRESS',
+    help: 'Address to listen on, such as :9177, 127.0.0.1:9177 or [::1]:9177. May be repeated.',
+  },
+  {
+    kind: 'string',
+    name: 'web.telemetry-path',
+    default: '/metrics',
+    placeholder: 'PATH',
+    help: 'Path under which the metrics are served.',
+  },
+  {
+    kind: 'string',
+    name: 'web.config.file',
+    placeholder: 'FILE',
+    help: "Web configuration file in the form of Prometheus's exporter-toolkit: TLS and basic authentication. It is read again when it changes, and at SIGHUP.",
+  },
+  {
+    kind: 'list',
+    name: 'schema',
+    default: ['kumina', 'c5c3', 'extended'],
+    choices: SCHEMA_NAMES,
+    separator: ',',
+    placeholder: 'NAME,…',
+    help: `Naming schemes to serve, of ${SCHEMA_NAMES.join(', ')}.`,
+  },
+  {
+    kind: 'string',
+    name: 'domains.include',
+    placeholder: 'REGEXP',
+    help: 'Only VMs whose whole name matches this regular expression.',
+  },
+  {
+    kind: 'string',
+    name: 'domains.exclude',
+    placeholder: 'REGEXP',
+    help: 'No VMs whose whole name matches this regular expression.',
+  },
+  {
+    kind: 'duration',
+    name: 'collect.timeout',
+    default: 10_000,
+    placeholder: 'DURATION',
+    help: 'How long a scrape may take that does not state its own limit (Prometheus does).',
+  },
+  {
+    kind: 'duration',
+    name: 'collect.interval',
+    placeholder: 'DURATION',
+    help: 'Collect in the background at this interval and answer scrapes at once with the last collection. Without it, scrapes collect.',
+  },
+  { kind: 'choice', name: 'log.level', choices: LOG_LEVELS, default: 'info', help: 'Lowest level that is logged.' },
+  { kind: 'choice', name: 'log.format', choices: LOG_FORMATS, default: 'logfmt', help: 'Form of the log.' },
+  { kind: 'boolean', name: 'version', help: 'Print the version and end.' },
+] as const satisfies readonly Flag[];
+
+const FLAGS = defineFlags(
+  {
+    usage: 'virtlens [serve] [flags]',
+    description:
+      'Serves the metrics of the virtual machines of one libvirt host to Prometheus. A drop-in for the exporters on port 9177: same ' +
+      'flags, same names.',
+  },
+  [...FLAG_TABLE, ...COLLECTOR_FLAGS],
+);
+
+/** What `virtlens serve --help` prints. */
+export const serveHelp = FLAGS.help;
+
+/**
+ * Reads a command line.
+ * @throws FlagError
+ */
+export function readServeConfig(argv: readonly string[]): ServeConfig {
+  const flags = FLAGS.parse(argv);
+  const config: ServeConfig = {
+    uri: readUriFlag(flags['libvirt.uri']),
+    schemas: flags.schema,
+    exportNovaMetadata: flags['libvirt.export-nova-metadata'],
+    enabled: new Set(COLLECTED_NAMES.filter((name) => flags[`collector.${name}`])),
+    filter: nameFilter(flags['domains.include'], flags['domains.exclude']),
+    scrapeTimeoutMs: flags['collect.timeout'],
+    collectIntervalMs: flags['collect.interval'],
+    listenAddresses: flags['web.listen-address'],
+    telemetryPath: flags['web.telemetry-path'],
+    webConfigFile: flags['web.config.file'],
+    logLevel: flags['log.level'],
+    logFormat: flags['log.format'],
+  };
+  for (const name of ['collect.timeout', 'collect.interval'] as const) {
+    const value = flags[name];
+    if (value !== undefined && value < DURATION_MIN_MS) {
+      const message = `--${name} is ${value}ms; the least that makes sense is ${DURATION_MIN_MS}ms`;
+      throw new FlagError('ERR_FLAG_VALUE', message);
+    }
+  }
+  return config;
+}
+
+/** The filter of VM names that the two expressions make; both match the whole name, as Prometheus's own filters do. */
+function nameFilter(include: string | undefined, exclude: string | undefined): (name: string) => boolean {
+  const wanted = compile('domains.include', include);
+  const unwanted = compile('domains.exclude', exclude);
+  return (name) => (wanted === undefined || wanted.test(name)) && (unwanted === undefined || !unwanted.test(name));
+}
+
+function compile(flag: string, source: string | undefined): RegExp | undefined {
+  // As in Prometheus's own exporters, an empty one is none.
+  if (source === undefined || source === '') return undefined;
+  try {
+    // By itself first: what stands around it must not complete it.
+    new RegExp(source, 'su');
+    return new RegExp(`^(?:${source})$`, 'su');
+  } catch (error) {
+    const reason = (error as Error).message.replace(/^Invalid regular expression: .*: /s, '');
+    throw new FlagError(
+      'ERR_FLAG_VALUE',
+      `--${flag} cannot be ${quote(source)}: it is no regular expression (${reason}); correct it or leave the flag out`,
+    );
+  }
+}
