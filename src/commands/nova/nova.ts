@@ -9,6 +9,7 @@ import type { Snapshot, StatsGroup } from '../../model/snapshot.ts';
 import { openRotatingLog, type RotatingLog, RotatingLogError } from '../../outputs/rotating-file.ts';
 import { createSchemaSet } from '../../schemas/schema-set.ts';
 import { WebError } from '../../web/error.ts';
+import { metricsRoute } from '../../web/metrics-route.ts';
 import { startWebServer, type WebServer } from '../../web/server/server.ts';
 import { createNovaLogger } from './nova-log.ts';
 
@@ -125,18 +126,22 @@ async function serve(
   try {
     web = await startWebServer({
       listenAddresses: [`:${flags.port}`],
-      telemetryPath: flags.path,
-      isReady: () => collector.isConnected,
+      routes: [
+        metricsRoute({
+          path: flags.path,
+          timeoutMs: DEFAULT_DEADLINE_MS,
+          gather: async ({ deadlineMs }) => {
+            const snapshot = await collector.collect({
+              deadlineMs: Math.max(deadlineMs - DEADLINE_MARGIN_MS, deadlineMs / 2),
+            });
+            // There is no `libvirt_up` here: that the scrape fails is how Prometheus learns of it, as with the Python exporter.
+            if (!snapshot.up) throw new Error(`libvirt does not answer at ${uri.text}`);
+            return schemas.families(snapshot);
+          },
+        }),
+      ],
       logger,
       clock: process.clock,
-      gather: async ({ deadlineMs = DEFAULT_DEADLINE_MS }) => {
-        const snapshot = await collector.collect({
-          deadlineMs: Math.max(deadlineMs - DEADLINE_MARGIN_MS, deadlineMs / 2),
-        });
-        // There is no `libvirt_up` here: that the scrape fails is how Prometheus learns of it, as with the Python exporter.
-        if (!snapshot.up) throw new Error(`libvirt does not answer at ${uri.text}`);
-        return schemas.families(snapshot);
-      },
     });
     say(`metrics of ${uri.text} at http://${web.addresses[0]}${flags.path}, errors in ${resolve(flags.log)}`);
     // So that the first scrape finds a connection. A daemon that is away is the collector's to tell, and to try again.

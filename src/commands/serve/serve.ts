@@ -14,7 +14,10 @@ import { STATS_GROUPS, type StatsGroup } from '../../model/snapshot.ts';
 import { createSchemaSet, SCHEMA_NAMES, type SchemaName } from '../../schemas/schema-set.ts';
 import { agentFamilies } from '../../schemas/self.ts';
 import { WebError } from '../../web/error.ts';
-import { type GatherRequest, startWebServer, type WebServer } from '../../web/server/server.ts';
+import { healthRoutes } from '../../web/health-routes.ts';
+import { landingRoute } from '../../web/landing-route.ts';
+import { type GatherRequest, metricsRoute } from '../../web/metrics-route.ts';
+import { startWebServer, type WebServer } from '../../web/server/server.ts';
 
 /** What the command takes from the process it runs in. */
 export interface ServeProcess {
@@ -216,20 +219,25 @@ async function serve(
   const intervalMs = flags['collect.interval'];
   const collector = intervalMs === undefined ? direct : collectInBackground(direct, intervalMs, clock);
 
+  const telemetryPath = flags['web.telemetry-path'];
+  const description = `The virtual machines of ${uri.text}`;
+  const landing = landingRoute({ title: 'virtlens', description, version: VERSION });
   let tried = false;
   let web: WebServer;
   try {
     web = await startWebServer({
       listenAddresses: flags['web.listen-address'],
-      telemetryPath: flags['web.telemetry-path'],
       webConfigFile: flags['web.config.file'],
-      gather: (request) => gather(request, collector, schemas, monitor, flags['collect.timeout'], clock),
-      isReady: () => tried,
-      landing: {
-        title: 'virtlens',
-        description: `The virtual machines of ${uri.text}`,
-        version: VERSION,
-      },
+      routes: [
+        metricsRoute({
+          path: telemetryPath,
+          gather: (request) => gather(request, collector, schemas, monitor, clock),
+          timeoutMs: flags['collect.timeout'],
+        }),
+        ...healthRoutes({ isReady: () => tried }),
+        ...(telemetryPath === '/' ? [] : [landing]),
+      ],
+      clock,
       logger,
     });
   } catch (error) {
@@ -256,11 +264,10 @@ async function gather(
   collector: Collector,
   schemas: ReturnType<typeof createSchemaSet>,
   monitor: AgentMonitor,
-  defaultTimeoutMs: number,
   clock: Clock,
 ): Promise<Iterable<MetricFamily>> {
   const startedMs = clock.monotonicMs();
-  const timeoutMs = request.deadlineMs ?? defaultTimeoutMs;
+  const timeoutMs = request.deadlineMs;
   const marginMs = Math.min(MARGIN_MAX_MS, Math.max(MARGIN_MIN_MS, timeoutMs / 10));
   const snapshot = await collector.collect({ deadlineMs: Math.max(1, timeoutMs - marginMs) });
   return (function* () {

@@ -5,11 +5,16 @@ import { connect, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { after, describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import { SYSTEM_CLOCK } from '../../base/clock.ts';
 import { SILENT } from '../../base/logger.ts';
 import { formatPrometheus } from '../../formats/prometheus.ts';
 import { labelSet, type MetricFamily } from '../../model/metric.ts';
 import { WebError } from '../error.ts';
-import { type GatherRequest, startWebServer, type WebServer, type WebServerOptions } from './server.ts';
+import { healthRoutes } from '../health-routes.ts';
+import { type LandingPage, landingRoute } from '../landing-route.ts';
+import { type GatherRequest, type MetricsRouteOptions, metricsRoute } from '../metrics-route.ts';
+import { type Route, sendText } from '../route.ts';
+import { startWebServer, type WebServer, type WebServerOptions } from './server.ts';
 
 const FAMILIES: readonly MetricFamily[] = [
   {
@@ -25,15 +30,34 @@ const FAMILIES: readonly MetricFamily[] = [
 const servers: WebServer[] = [];
 after(() => Promise.all(servers.map((server) => server.close(0))));
 
-async function start(options: Partial<WebServerOptions> = {}): Promise<WebServer> {
+interface StartOptions extends Partial<Omit<WebServerOptions, 'routes'>> {
+  readonly telemetryPath?: string;
+  readonly gather?: MetricsRouteOptions['gather'];
+  readonly isReady?: () => boolean;
+  readonly landing?: LandingPage | undefined;
+  readonly moreRoutes?: readonly Route[];
+}
+
+async function start(options: StartOptions = {}): Promise<WebServer> {
+  const {
+    telemetryPath = '/metrics',
+    gather = async () => FAMILIES,
+    isReady = () => true,
+    landing = { title: 'virtlens', description: 'VMs of a host.', version: '0.1.0' },
+    moreRoutes = [],
+    ...rest
+  } = options;
   const server = await startWebServer({
     listenAddresses: ['127.0.0.1:0'],
-    telemetryPath: '/metrics',
-    gather: async () => FAMILIES,
-    isReady: () => true,
-    landing: { title: 'virtlens', description: 'VMs of a host.', version: '0.1.0' },
+    routes: [
+      metricsRoute({ path: telemetryPath, gather, timeoutMs: 10_000 }),
+      ...healthRoutes({ isReady }),
+      ...(telemetryPath === '/' ? [] : [landingRoute(landing)]),
+      ...moreRoutes,
+    ],
     logger: SILENT,
-    ...options,
+    clock: SYSTEM_CLOCK,
+    ...rest,
   });
   servers.push(server);
   return server;
@@ -85,8 +109,11 @@ describe('routes', async () => {
       title: '<script>alert(1)</script>',
       description: 'a & b "c" \'d\'',
       version: '<1>',
-      links: [{ href: '/x?a=1&b="', text: '<docs>', description: 'more' }],
     },
+    moreRoutes: [
+      { path: '/x&a="', title: '<docs>', description: 'more', handle() {} },
+      { path: '/hidden', handle() {} },
+    ],
   });
   const rooted = await start({ telemetryPath: '/' });
 
@@ -99,7 +126,7 @@ describe('routes', async () => {
     ['/?x', 200, 'text/html; charset=utf-8', /Version 0\.1\.0/],
     ['/-/healthy', 200, 'text/plain; charset=utf-8', /^healthy\n$/],
     ['/-/ready', 200, 'text/plain; charset=utf-8', /^ready\n$/],
-    ['/metrics/', 404, 'text/plain; charset=utf-8', /the metrics are at \/metrics\n$/],
+    ['/metrics/', 404, 'text/plain; charset=utf-8', /^404 not found: see \/metrics, [^\n]*\n$/],
     ['/favicon.ico', 404, 'text/plain; charset=utf-8', /^404/],
     ['//metrics', 404, 'text/plain; charset=utf-8', /^404/],
     ['/%', 404, 'text/plain; charset=utf-8', /^404/],
@@ -145,9 +172,9 @@ describe('routes', async () => {
     assert.match(html, /<h1>&lt;script&gt;alert\(1\)&lt;\/script&gt;<\/h1>/);
     assert.match(html, /a &amp; b &quot;c&quot; &#39;d&#39;/);
     assert.match(html, /href="\/a\/b&lt;c&gt;&amp;&quot;é"/);
-    assert.match(html, /href="\/x\?a=1&amp;b=&quot;">&lt;docs&gt;<\/a> – more/);
+    assert.match(html, /href="\/x&amp;a=&quot;">&lt;docs&gt;<\/a> – more/);
     assert.match(html, /Version &lt;1&gt;/);
-    assert.doesNotMatch(html, /<script>|<1>|<docs>/);
+    assert.doesNotMatch(html, /<script>|<1>|<docs>|hidden/);
   });
 
   test('not ready is 503', async () => {
@@ -156,19 +183,48 @@ describe('routes', async () => {
     assert.equal((await fetchFrom(odd, '/-/healthy')).status, 200);
   });
 
-  test('metrics at / win over the landing page', async () => {
+  test('metrics are served at / where no landing page is registered', async () => {
     assert.match((await fetchFrom(rooted, '/')).body.toString(), /^# HELP/);
   });
 
-  for (const path of ['metrics', '', '/a b', '/a?b', '/a#b', '//a', '/-/healthy', '/-/ready', '/%2f', '/a\n']) {
+  for (const path of ['metrics', '', '/a b', '/a?b', '/a#b', '//a', '/%2f', '/a\n']) {
     test(`the telemetry path ${JSON.stringify(path)} is refused`, async () => {
       await assert.rejects(start({ telemetryPath: path }), (error: unknown) => {
-        assert.ok(error instanceof WebError && error.code === 'path-invalid');
-        assert.match(error.message, /^telemetry path "[^\n]*" cannot be used: [^\n]+$/);
+        assert.ok(error instanceof WebError && error.code === 'ERR_WEB_PATH_INVALID');
+        assert.match(error.message, /^the path "[^\n]*" of "Metrics" cannot be used: [^\n]+$/);
         return true;
       });
     });
   }
+
+  for (const [path, other] of [
+    ['/-/healthy', 'Health'],
+    ['/-/ready', 'Readiness'],
+  ] as const) {
+    test(`two routes at ${path} are refused in one line that names both`, async () => {
+      await assert.rejects(start({ telemetryPath: path }), {
+        code: 'ERR_WEB_PATH_CONFLICT',
+        message: `the path "${path}" is wanted by both "Metrics" and "${other}"; choose another path, such as "/metrics"`,
+      });
+    });
+  }
+
+  test('a route is one value, and health checks need no landing page', async () => {
+    const hello: Route = {
+      path: '/hello',
+      handle: (request, response, { client }) => sendText(request, response, 200, `hello ${client}\n`),
+    };
+    const server = await startWebServer({
+      listenAddresses: ['127.0.0.1:0'],
+      routes: [hello, ...healthRoutes({ isReady: () => true })],
+      logger: SILENT,
+      clock: SYSTEM_CLOCK,
+    });
+    servers.push(server);
+    assert.equal((await fetchFrom(server, '/hello')).body.toString(), 'hello 127.0.0.1\n');
+    assert.equal((await fetchFrom(server, '/-/healthy')).status, 200);
+    assert.equal((await fetchFrom(server, '/')).status, 404);
+  });
 });
 
 describe('a scrape', async () => {
@@ -207,19 +263,19 @@ describe('a scrape', async () => {
   });
 
   for (const [text, expected] of [
-    [undefined, undefined],
-    ['10', 10_000],
+    [undefined, 10_000],
+    ['7', 7_000],
     ['9.5', 9_500],
     ['.5', 500],
     ['0.000001', 10],
     ['100000', 3_600_000],
-    ['0', undefined],
-    ['-5', undefined],
-    ['soon', undefined],
-    ['1e9', undefined],
-    ['Infinity', undefined],
-    ['', undefined],
-    ['5, 10', undefined],
+    ['0', 10_000],
+    ['-5', 10_000],
+    ['soon', 10_000],
+    ['1e9', 10_000],
+    ['Infinity', 10_000],
+    ['', 10_000],
+    ['5, 10', 10_000],
   ] as const) {
     test(`with a timeout of ${text} seconds has a deadline of ${expected} ms`, async () => {
       const headers: Record<string, string> = text === undefined ? {} : { 'X-Prometheus-Scrape-Timeout-Seconds': text };
@@ -316,15 +372,15 @@ describe('addresses', () => {
     await free.close();
     await assert.rejects(start({ listenAddresses: [freed, address] }), {
       name: 'WebError',
-      code: 'address-in-use',
+      code: 'ERR_WEB_ADDRESS_IN_USE',
       message: `cannot listen on "${address}": the port is in use; stop the program that has it, or choose another port`,
     });
     assert.deepEqual((await start({ listenAddresses: [freed] })).addresses, [freed]);
   });
 
   test('one that this machine does not have, and one that is none', async () => {
-    await assert.rejects(start({ listenAddresses: ['192.0.2.1:0'] }), { code: 'address-unavailable' });
-    await assert.rejects(start({ listenAddresses: ['9177'] }), { code: 'address-invalid' });
+    await assert.rejects(start({ listenAddresses: ['192.0.2.1:0'] }), { code: 'ERR_WEB_ADDRESS_UNAVAILABLE' });
+    await assert.rejects(start({ listenAddresses: ['9177'] }), { code: 'ERR_WEB_ADDRESS_INVALID' });
   });
 });
 
@@ -361,7 +417,7 @@ describe('closing', () => {
 
   test('cuts what has not ended when the grace is over', async () => {
     const begun = Promise.withResolvers<void>();
-    let callback: (() => void) | undefined;
+    const callbacks = new Map<number, () => void>();
     const server = await start({
       gather: () => {
         begun.resolve();
@@ -371,8 +427,7 @@ describe('closing', () => {
         wallMs: () => 0,
         monotonicMs: () => 0,
         schedule: (delayMs, later) => {
-          assert.equal(delayMs, 1234);
-          callback = later;
+          callbacks.set(delayMs, later);
           return () => {};
         },
       },
@@ -382,7 +437,7 @@ describe('closing', () => {
     socket.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n');
     await begun.promise;
     const closed = server.close(1234);
-    callback?.();
+    callbacks.get(1234)!();
     await closed;
   });
 });

@@ -2,7 +2,8 @@ import { validateHeaderValue } from 'node:http';
 import { dirname, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
 import { parseDuration } from '../../base/duration.ts';
-import { reasonOf, WebError } from '../error.ts';
+import { describeError } from '../../base/errno.ts';
+import { WebError } from '../error.ts';
 
 /**
  * The web configuration file of Prometheus's exporter-toolkit, read and checked
@@ -90,25 +91,35 @@ const HEADERS: Readonly<Record<string, readonly string[]>> = {
 /** How bcrypt hashes look: version, cost from 04 to 31, salt and hash in one. */
 const BCRYPT_HASH = /^\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}$/;
 
+/** A comparison takes 60 ms at cost 10, and twice as long at each one more: a second at 14. */
+const BCRYPT_COST_MAX = 14;
+
+/** The cost of a bcrypt hash, which is the binary logarithm of its rounds. */
+export function bcryptCost(hash: string): number {
+  return Number(hash.slice(4, 6));
+}
+
 /**
  * Reads the text of a web configuration file; paths in it are relative to the file.
- * @throws WebError `config-invalid`, naming the field, the rule and the mend.
+ * @throws WebError `ERR_WEB_CONFIG_INVALID`, naming the field, the rule and the fix.
  */
 export function parseWebConfig(text: string, file: string): WebConfig {
   const document = parseDocument(text, { prettyErrors: true });
   const problem = document.errors[0];
   if (problem !== undefined) {
     throw new WebError(
-      'config-invalid',
-      `web config ${file} is no valid YAML: ${reasonOf(problem).replace(/:$/, '')}`,
-      problem,
+      'ERR_WEB_CONFIG_INVALID',
+      `web config ${file} is no valid YAML: ${describeError(problem).replace(/:$/, '')}`,
+      { cause: problem },
     );
   }
   let content: unknown;
   try {
     content = document.toJS({ mapAsMap: true });
   } catch (error) {
-    throw new WebError('config-invalid', `web config ${file} is no valid YAML: ${reasonOf(error)}`, error);
+    throw new WebError('ERR_WEB_CONFIG_INVALID', `web config ${file} is no valid YAML: ${describeError(error)}`, {
+      cause: error,
+    });
   }
   const root = new Section(file, '', content);
   root.allow(['tls_server_config', 'http_server_config', 'basic_auth_users', 'rate_limit']);
@@ -214,6 +225,13 @@ function readUsers(section: Section): Map<string, string> {
     if (!BCRYPT_HASH.test(hash)) {
       throw section.wrong(name, 'is no bcrypt hash', `make one with: htpasswd -nBC 10 "" | tr -d ':\\n'`);
     }
+    if (bcryptCost(hash) > BCRYPT_COST_MAX) {
+      throw section.wrong(
+        name,
+        `is a bcrypt hash of cost ${bcryptCost(hash)}, which takes seconds to check`,
+        `make one of cost 10 (${BCRYPT_COST_MAX} at most) with: htpasswd -nBC 10 "" | tr -d ':\\n'`,
+      );
+    }
     if (name.includes(':'))
       throw section.wrong(name, 'is a user name with a colon, which no client can send', 'rename it');
     users.set(name, hash);
@@ -245,7 +263,7 @@ class Section {
     this.#name = name;
     if (content !== null && content !== undefined && !(content instanceof Map)) {
       const what = name === '' ? 'the file' : name;
-      throw new WebError('config-invalid', `web config ${file}: ${what} must hold fields, as in "name: value"`);
+      throw new WebError('ERR_WEB_CONFIG_INVALID', `web config ${file}: ${what} must hold fields, as in "name: value"`);
     }
     this.#values = new Map(Array.from(content ?? [], ([key, value]) => [String(key), value]));
   }
@@ -305,7 +323,7 @@ class Section {
   }
 
   wrong(field: string, rule: string, mend: string): WebError {
-    return new WebError('config-invalid', `web config ${this.#file}: ${this.#path(field)} ${rule}; ${mend}`);
+    return new WebError('ERR_WEB_CONFIG_INVALID', `web config ${this.#file}: ${this.#path(field)} ${rule}; ${mend}`);
   }
 
   #path(field: string): string {
