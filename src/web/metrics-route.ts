@@ -139,7 +139,7 @@ async function sendChunks(
       await Promise.race([ended, gone]);
       if (signal.aborted) return;
     }
-    const sent = new Promise<void>((resolve) => response.once('finish', resolve));
+    const sent = new Promise<void>((resolve) => response.once('close', resolve));
     response.end();
     await Promise.race([sent, gone]);
   } finally {

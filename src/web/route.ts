@@ -13,9 +13,10 @@ export interface WebResponse {
   /** Returns false when the caller should wait for `drain`. */
   write(chunk: Uint8Array, taken?: () => void): boolean;
   end(body?: string | Uint8Array): unknown;
-  once(event: 'close' | 'drain' | 'finish', listener: () => void): unknown;
+  once(event: 'close' | 'drain', listener: () => void): unknown;
   readonly headersSent: boolean;
-  readonly writableFinished: boolean;
+  /** `end` has been called. */
+  readonly writableEnded: boolean;
 }
 
 /** What a route may need beside the request. */

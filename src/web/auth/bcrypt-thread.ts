@@ -60,7 +60,9 @@ export class BcryptThread {
       this.#current?.resolve(isMatch);
     });
     const fail = (error: unknown) => {
-      if (this.#worker === worker) this.#worker = undefined;
+      // Its end follows an error of it, and the next thread may have started by then.
+      if (this.#worker !== worker) return;
+      this.#worker = undefined;
       this.#fail(error);
     };
     worker.on('error', fail);

@@ -55,7 +55,7 @@ export function createHttp2(handle: Handler, logger: Logger): ServeConnection {
     // The response's own event does not come when the session is destroyed first.
     stream.once('close', () => connection.finish());
     // Nobody reads the body, and nobody waits for the rest of it.
-    response.once('finish', () => stream.close(constants.NGHTTP2_NO_ERROR));
+    if (!stream.endAfterHeaders) stream.once('finish', () => stream.close(constants.NGHTTP2_NO_ERROR));
     stream.on('error', () => {});
     handle(request, response, {
       client: connection.client,

@@ -36,10 +36,12 @@ export function createRequestHandler({ handle, routes, pages, clock, logger }: H
   return (request, response, { client, cut }) => {
     const controller = new AbortController();
     const { signal } = controller;
+    let isClosed = false;
     let cancelWriteLimit = () => {};
     response.once('close', () => {
       cancelWriteLimit();
-      if (!response.writableFinished) controller.abort();
+      isClosed = true;
+      if (!response.writableEnded) controller.abort();
     });
     const cutOff = () => {
       controller.abort();
@@ -59,7 +61,7 @@ export function createRequestHandler({ handle, routes, pages, clock, logger }: H
         },
       )
       .finally(() => {
-        if (!response.writableFinished && !signal.aborted) cancelWriteLimit = clock.schedule(WRITE_MAX_MS, cutOff);
+        if (!isClosed) cancelWriteLimit = clock.schedule(WRITE_MAX_MS, cutOff);
       });
   };
 }
