@@ -31,8 +31,8 @@ const GZIP_OPTIONS = { level: zlibConstants.Z_BEST_SPEED, chunkSize: 64 * 1024 }
 const DEADLINE_MIN_MS = 10;
 const DEADLINE_MAX_MS = 3_600_000;
 
-/** Other connections are served after this much work on a page. */
-const WORK_MAX_MS = 10;
+/** Other connections are served after this much work on a page; a few pages are made at a time. */
+const WORK_MAX_MS = 5;
 
 /** The page of metrics, in the format and encoding that the scraper asks for. */
 export function metricsRoute(options: MetricsRouteOptions): Route {

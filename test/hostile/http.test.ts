@@ -1,18 +1,19 @@
 // The built agent under attack over HTTP: it stays alive, serves another scraper in time and in full, and its memory and descriptors
 // stay bounded.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { type ClientRequestArgs, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
-import { connect as connectTls } from 'node:tls';
+import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { hashSync } from 'bcryptjs';
 import { buildAgent } from '../../scripts/build.ts';
-import { createSimulator, type Simulator } from '../../src/sim/index.ts';
-import { Agent } from '../lab/agent.ts';
+import { Agent, AgentProcess } from '../lab/agent.ts';
+import { waitFor } from '../lab/cage.ts';
 import { parseExposition } from '../lab/exposition.ts';
 import { makeAuthority, makeCertificate, makeSelfSigned, opensslMissing } from '../support/certificates.ts';
 import * as attacks from '../support/http-attacks.ts';
@@ -34,20 +35,25 @@ type AttackOf = (url: string, options: attacks.AttackOptions) => attacks.Attack;
 
 let directory: string;
 let main: string;
-let simulator: Simulator;
+let simulator: AgentProcess;
 let uri: string;
 
 before(async () => {
   directory = mkdtempSync(join(tmpdir(), 'virtlens-hostile-'));
   main = join(directory, 'virtlens.mjs');
   await buildAgent(main);
-  simulator = createSimulator({ fleets: [{ count: VMS, mixedStates: true }] });
   const path = join(directory, 'sock');
-  await simulator.listen({ path });
+  // A process of its own: this one is busy with the attacks.
+  simulator = new AgentProcess(['sim', `--socket=${path}`, `--vms=${VMS}`], { main });
+  await waitFor(
+    () => existsSync(path) || undefined,
+    () => `the simulator does not serve:\n${simulator.log}`,
+    10_000,
+  );
   uri = `qemu+unix:///system?socket=${path}`;
 });
 after(async () => {
-  await simulator.close();
+  await simulator[Symbol.asyncDispose]();
   rmSync(directory, { recursive: true });
 });
 
@@ -182,17 +188,18 @@ describe('plain HTTP', () => {
     kept.setEncoding('utf8').on('data', (part: string) => (sent += part));
     let opened = 0;
     for (let round = 0; round < 20; round++) {
-      const ended = Array.from({ length: 500 }, () => {
-        const socket = connect({ host: '127.0.0.1', port: Number(new URL(agent.url).port), localAddress: ATTACKER });
+      const sockets = Array.from({ length: 500 }, () =>
+        connect({ host: '127.0.0.1', port: Number(new URL(agent.url).port), localAddress: ATTACKER }),
+      );
+      const settled = sockets.map(async (socket) => {
         socket.on('error', () => {});
-        socket.once('connect', () => opened++);
-        return socket;
+        await Promise.race([once(socket, 'connect').then(() => opened++), once(socket, 'close')]).catch(() => {});
       });
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await Promise.all(settled);
       assert.ok(readdirSync(`/proc/${agent.pid}/fd`).length < DESCRIPTORS_MAX);
-      for (const socket of ended) socket.destroy();
+      for (const socket of sockets) socket.destroy();
     }
-    assert.ok(opened > 5_000, `${opened} connections were opened`);
+    assert.ok(opened > 9_000, `${opened} connections were opened`);
     kept.write('GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
     await new Promise((resolve) => kept.once('close', resolve));
     assert.match(sent, /^HTTP\/1\.1 200 OK/, 'another client keeps its connection');
@@ -305,7 +312,7 @@ describe('TLS and users', { skip: opensslMissing }, () => {
       localAddress: BYSTANDER,
       rejectUnauthorized: false,
       maxVersion: 'TLSv1.2',
-    });
+    } as ConnectionOptions);
     socket.on('error', () => {});
     await new Promise((resolve) => socket.once('secureConnect', resolve));
     const error = await new Promise((resolve) => {
@@ -359,13 +366,13 @@ describe('client certificates', { skip: opensslMissing }, () => {
       );
     for (let round = 0; round < 5; round++) {
       for (const pair of [undefined, expired, other, selfSigned, many, tooMany]) {
-        assert.equal(await statusWith(pair), 'refused', pair?.certFile);
+        assert.equal(await statusWith(pair), 'refused', pair?.certFile ?? 'none');
       }
-      const startedMs = performance.now();
-      assert.equal(await statusWith(good), 200);
-      assert.ok(performance.now() - startedMs < HEALTH_MAX_MS);
     }
+    const startedMs = performance.now();
+    assert.equal(await statusWith(good), 200);
+    assert.ok(performance.now() - startedMs < HEALTH_MAX_MS);
     assert.ok(agent.residentBytes < RESIDENT_MAX_BYTES);
-    assert.ok(agent.logLines(/client refused/).length <= 8, 'a refusal is logged once');
+    assert.ok(agent.logLines(/client refused/).length <= 6, 'a refusal is logged once');
   });
 });

@@ -9,8 +9,9 @@ const HEADERS_MAX_MS = 10_000;
 export const IDLE_MAX_MS = 130_000;
 /** Bytes that may wait behind a request in progress before the socket is not read any more. */
 const HELD_MAX_BYTES = 16 * 1024;
-/** How long the client may take to read the last response and close. */
+/** How long the client may take to read the last response and close, and what it may send meanwhile. */
 const LINGER_MS = 1_000;
+const LINGER_MAX_BYTES = 256 * 1024;
 
 const CR = 0x0d;
 const LF = 0x0a;
@@ -33,6 +34,7 @@ export class Http1Connection extends Duplex {
   #matched = 0;
   #isInRequest = false;
   #isLast = false;
+  #lingerBytes = 0;
   #cancelTimer: () => void = () => {};
   #isTimedForHeaders = true;
 
@@ -105,7 +107,11 @@ export class Http1Connection extends Duplex {
   }
 
   #take(chunk: Buffer): void {
-    if (this.writableEnded) return;
+    if (this.writableEnded) {
+      this.#lingerBytes += chunk.length;
+      if (this.#lingerBytes > LINGER_MAX_BYTES) this.destroy();
+      return;
+    }
     this.#held = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
     if (this.#isInRequest) {
       if (this.#held.length >= HELD_MAX_BYTES) this.#socket.pause();

@@ -57,9 +57,13 @@ export function createHttp2(handle: Handler, logger: Logger): ServeConnection {
     // Nobody reads the body, and nobody waits for the rest of it.
     if (!stream.endAfterHeaders) stream.once('finish', () => stream.close(constants.NGHTTP2_NO_ERROR));
     stream.on('error', () => {});
-    handle(request, response, {
+    const peer = {
       client: connection.client,
       cut: () => session.destroy(undefined, constants.NGHTTP2_INTERNAL_ERROR),
+    };
+    // A stream that is reset as soon as it is opened costs no work.
+    setImmediate(() => {
+      if (!stream.destroyed) handle(request, response, peer);
     });
   });
   server.on('sessionError', (error: Error) => logger.debug('HTTP/2 session failed', { err: describeError(error) }));
