@@ -25,7 +25,7 @@ const DESCRIPTORS_MAX = 128 + 64;
 /** Prometheus's own default is 10 s. */
 const SCRAPE_MAX_MS = 5_000;
 const HEALTH_MAX_MS = 1_000;
-const ATTACK_MS = 1_500;
+const ATTACK_MS = 1_000;
 const STOP_MAX_MS = 7_000;
 const PASSWORD = 'right';
 const ATTACKER = '127.0.0.66';

@@ -117,15 +117,15 @@ export class Http1Connection extends Duplex {
       if (this.#held.length >= HELD_MAX_BYTES) this.#socket.pause();
       return;
     }
-    if (!this.#isTimedForHeaders) {
-      this.#isTimedForHeaders = true;
-      this.#time(HEADERS_MAX_MS);
-    }
     this.#advance();
   }
 
   /** Passes on what belongs to one request. */
   #advance(): void {
+    if (this.#held.length > 0 && !this.#isTimedForHeaders && !this.#isInRequest) {
+      this.#isTimedForHeaders = true;
+      this.#time(HEADERS_MAX_MS);
+    }
     while (this.#held.length > 0 && !this.#isInRequest && !this.writableEnded && !this.destroyed) {
       // The parser is paused; `_read` comes when it is not.
       if (this.readableLength > 0) return;

@@ -5,6 +5,7 @@ import {
   type Http2ServerResponse,
   type ServerHttp2Session,
 } from 'node:http2';
+import type { Clock } from '../../base/clock.ts';
 import { describeError } from '../../base/errno.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { Connection } from '../limits/connections.ts';
@@ -22,6 +23,9 @@ const WINDOW_BYTES = 16 * 1024;
  * (CVE-2023-44487); nghttp2's own limit of resets acts only when all that was received has been worked on.
  */
 const STREAMS_OF_TURN_MAX = 4 * STREAMS_MAX;
+
+/** How long a session may take to say that it has ended after one of its responses could not be sent. */
+const CUT_MS = 1_000;
 
 /** What one session may cost, in the terms of nghttp2; its own limits hold for floods of PING, SETTINGS and CONTINUATION. */
 const SESSION_OPTIONS = {
@@ -46,7 +50,7 @@ const SESSION_OPTIONS = {
 };
 
 /** Serves HTTP/2 on a TLS connection on which it was negotiated. */
-export function createHttp2(handle: Handler, logger: Logger): ServeConnection {
+export function createHttp2(handle: Handler, clock: Clock, logger: Logger): ServeConnection {
   const connections = new WeakMap<ServerHttp2Session, Connection>();
   /** Requests of this turn, by session. */
   const opened = new Map<ServerHttp2Session, number>();
@@ -74,7 +78,12 @@ export function createHttp2(handle: Handler, logger: Logger): ServeConnection {
     stream.on('error', () => {});
     const peer = {
       client: connection.client,
-      cut: () => session.destroy(undefined, constants.NGHTTP2_INTERNAL_ERROR),
+      cut: () => {
+        // First of all a reset: to some clients the end of the connection is the end of the response.
+        stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+        session.close();
+        clock.schedule(CUT_MS, () => session.destroy());
+      },
     };
     // A stream that is reset as soon as it is opened costs no work.
     setImmediate(() => {

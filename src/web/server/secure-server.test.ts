@@ -13,6 +13,7 @@ import { hashSync } from 'bcryptjs';
 import { makeAuthority, makeCertificate, opensslMissing, type Pair } from '../../../test/support/certificates.ts';
 import { SYSTEM_CLOCK } from '../../base/clock.ts';
 import { type LogField, type Logger, SILENT } from '../../base/logger.ts';
+import { labelSet } from '../../model/metric.ts';
 import { healthRoutes } from '../health-routes.ts';
 import { landingRoute } from '../landing-route.ts';
 import { type MetricsRouteOptions, metricsRoute } from '../metrics-route.ts';
@@ -201,6 +202,26 @@ describe('TLS', { skip: opensslMissing }, async () => {
     await begun.promise;
     session.destroy();
     await aborted.promise;
+  });
+
+  test('resets the stream of an HTTP/2 scrape that fails in the middle', async () => {
+    const labels = Array.from({ length: 100 }, (_, index) => labelSet(['domain'], [`vm-${index}`]));
+    const family = { type: 'gauge', help: 'h', decimalShift: 0, labels, values: labels.map(() => 1) } as const;
+    const server = await start(`tls_server_config:\n${serverPair}`, {
+      gather: async () =>
+        (function* () {
+          for (let index = 0; index < 200; index++) yield { ...family, name: `family_${index}` };
+          throw new Error('the table is broken');
+        })(),
+    });
+    const session = connectHttp2(`https://127.0.0.1:${portOf(server)}`, { ca: ca.cert });
+    session.on('error', () => {});
+    const stream = session.request({ ':path': '/metrics' });
+    const [headers] = await once(stream, 'response');
+    assert.equal(headers[':status'], 200);
+    stream.resume();
+    await assert.rejects(once(stream, 'end'), { code: 'ERR_HTTP2_STREAM_ERROR' });
+    session.destroy();
   });
 
   test('plain HTTP, garbage and a client that hangs up harm nobody', async () => {

@@ -5,6 +5,8 @@ import { connect, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { after, describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import { FakeClock } from '../../../test/support/fake-clock.ts';
+import { KeptLog } from '../../../test/support/kept-log.ts';
 import { SYSTEM_CLOCK } from '../../base/clock.ts';
 import { SILENT } from '../../base/logger.ts';
 import { formatPrometheus } from '../../formats/prometheus.ts';
@@ -332,6 +334,152 @@ describe('a scrape', async () => {
     await slow.close();
     assert.deepEqual(errors, []);
   });
+});
+
+/** Families of which the last cannot be had. */
+function* failingLate(count: number): Generator<MetricFamily> {
+  for (let index = 0; index < count; index++) yield { ...FAMILIES[0]!, name: `family_${index}` };
+  throw new Error('the table is broken');
+}
+
+describe('a scrape that fails or hangs', () => {
+  test('at its first family is a clean 500', async () => {
+    const server = await start({ gather: async () => failingLate(0) });
+    for (const headers of [{}, { 'accept-encoding': 'gzip' }]) {
+      const { status, body, headers: sent } = await fetchFrom(server, '/metrics', { headers });
+      assert.equal(status, 500);
+      assert.equal(body.toString(), '500 internal error: the table is broken\n');
+      assert.equal(sent['content-encoding'], undefined);
+    }
+  });
+
+  for (const headers of [{}, { 'accept-encoding': 'gzip' }] as const) {
+    test(`later is no whole page, with ${JSON.stringify(headers)}`, async () => {
+      const server = await start({ gather: async () => failingLate(200) });
+      await assert.rejects(fetchFrom(server, '/metrics', { headers }), { code: 'ECONNRESET' });
+    });
+  }
+
+  test('later is no whole page for a client of HTTP/1.0 either, to which the end of the connection is the end of the page', async () => {
+    const server = await start({ gather: async () => failingLate(200) });
+    const socket = await connectTo(server);
+    socket.write('GET /metrics HTTP/1.0\r\n\r\n');
+    await assert.rejects(readAll(socket), { code: 'ECONNRESET' });
+  });
+
+  test('and hangs is 503 when the time of the scraper is over', async () => {
+    const log = new KeptLog();
+    const server = await start({ gather: () => new Promise(() => {}), logger: log });
+    const headers = { 'X-Prometheus-Scrape-Timeout-Seconds': '0.05' };
+    const { status, body, headers: sent } = await fetchFrom(server, '/metrics', { headers });
+    assert.equal(status, 503);
+    assert.equal(sent['retry-after'], '1');
+    assert.match(
+      body.toString(),
+      /^503 service unavailable: the metrics were not gathered in time; try again later\n$/,
+    );
+    assert.equal(log.count(/^error the metrics were not gathered in time path=\/metrics deadlineMs=50$/), 1);
+  });
+
+  test('is logged once until it works again', async () => {
+    const log = new KeptLog();
+    let fails = true;
+    const server = await start({
+      logger: log,
+      gather: async () => {
+        if (fails) throw new Error('no');
+        return FAMILIES;
+      },
+    });
+    for (let count = 0; count < 3; count++) await fetchFrom(server, '/metrics');
+    assert.equal(log.count(/^error/), 1);
+    fails = false;
+    await fetchFrom(server, '/metrics');
+    fails = true;
+    await fetchFrom(server, '/metrics');
+    assert.equal(log.count(/^error/), 2);
+  });
+});
+
+describe('requests of one connection', () => {
+  test('are worked on one after the other, however many are sent at once', async () => {
+    let most = 0;
+    let inProgress = 0;
+    let count = 0;
+    const server = await start({
+      gather: async () => {
+        most = Math.max(most, ++inProgress);
+        await new Promise((resolve) => setImmediate(resolve));
+        inProgress--;
+        return [{ ...FAMILIES[0]!, name: `family_${count++}` }];
+      },
+    });
+    const socket = await connectTo(server);
+    socket.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(200));
+    let text = '';
+    for await (const part of socket.setEncoding('latin1')) {
+      text += part;
+      if (text.includes('family_199{domain="vm-99"}')) break;
+    }
+    assert.equal(most, 1);
+    const order = [...text.matchAll(/^# HELP family_(\d+) /gm)].map(([, index]) => Number(index));
+    assert.deepEqual(
+      order,
+      Array.from({ length: 200 }, (_, index) => index),
+    );
+  });
+
+  test('are read byte by byte', async () => {
+    const server = await start();
+    const socket = await connectTo(server);
+    socket.setNoDelay(true);
+    for (const byte of 'GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n\r\nGET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n') {
+      socket.write(byte);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const text = await readAll(socket);
+    assert.match(text, /^HTTP\/1\.1 200 OK[\s\S]*healthy\nHTTP\/1\.1 200 OK[\s\S]*ready\n$/);
+  });
+
+  test('with a body are the last: what is hidden in it is no request', async () => {
+    const server = await start();
+    for (const head of ['Content-Length: 40', 'Transfer-Encoding: chunked']) {
+      const socket = await connectTo(server);
+      socket.write(`POST /metrics HTTP/1.1\r\nHost: x\r\n${head}\r\n\r\n`);
+      socket.write('GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n');
+      const text = await readAll(socket);
+      assert.match(text, /^HTTP\/1\.1 405 [\s\S]*\r\nConnection: close\r\n/);
+      assert.doesNotMatch(text, /healthy/);
+    }
+  });
+});
+
+describe('time limits of connections', () => {
+  const health = 'GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n';
+  for (const [title, text, limitMs, reply] of [
+    ['no request', '', 10_000, /^HTTP\/1\.1 408 /],
+    ['headers that do not end', 'GET / HTTP/1.1\r\nA: b\r\n', 10_000, /^HTTP\/1\.1 408 /],
+    ['no second request', health, 130_000, /^HTTP\/1\.1 200 OK[\s\S]*healthy\n$/],
+    ['a second request that does not end', `${health}GET`, 10_000, /^HTTP\/1\.1 200 OK[\s\S]*healthy\nHTTP\/1\.1 408 /],
+  ] as const) {
+    test(`${title} ends it after ${limitMs / 1000} s`, async () => {
+      const clock = new FakeClock();
+      const server = await start({ clock });
+      const socket = await connectTo(server);
+      let isClosed = false;
+      socket.once('close', () => {
+        isClosed = true;
+      });
+      const read = readAll(socket);
+      socket.write(text);
+      await fetchFrom(server, '/-/healthy');
+      await clock.advance(limitMs - 100);
+      await fetchFrom(server, '/-/healthy');
+      assert.equal(isClosed, false);
+      await clock.advance(100);
+      assert.match(await read, reply);
+    });
+  }
 });
 
 describe('clients that misbehave', async () => {

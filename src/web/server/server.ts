@@ -137,7 +137,7 @@ async function chooseProtocol(
   const { secureContext, config } = live.current();
   if (secureContext === undefined) return { scheme: 'http', serve: http1, live, close: gate.close };
   const [{ createTls }, { createHttp2 }] = await Promise.all([import('./tls.ts'), import('./http2.ts')]);
-  const http2 = config.http2 ? createHttp2(handler, logger) : undefined;
+  const http2 = config.http2 ? createHttp2(handler, clock, logger) : undefined;
   const serve = createTls({ live, connections, http1, http2, clock, logger });
   return { scheme: 'https', serve, live, close: gate.close };
 }
