@@ -12,7 +12,7 @@ export const BUNDLE = join(root, 'dist', 'virtlens.js');
 
 /** Writes the agent's bundle to a file. */
 export async function buildAgent(outfile: string): Promise<void> {
-  await bundle('src/main.ts', outfile);
+  await bundle('src/main.ts', outfile, { BCRYPT_WORKER_SOURCE: JSON.stringify(await bundleWorker()) });
   chmodSync(outfile, 0o755);
 }
 
@@ -21,7 +21,23 @@ export async function buildClient(outfile: string): Promise<void> {
   await bundle('src/libvirt/index.ts', outfile);
 }
 
-async function bundle(entry: string, outfile: string): Promise<void> {
+/** The thread that checks passwords, as a text that the agent's bundle carries. */
+async function bundleWorker(): Promise<string> {
+  const { outputFiles } = await build({
+    entryPoints: [join(root, 'src/web/auth/bcrypt-worker.ts')],
+    bundle: true,
+    write: false,
+    minify: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node26',
+    legalComments: 'inline',
+    logLevel: 'warning',
+  });
+  return outputFiles[0]!.text;
+}
+
+async function bundle(entry: string, outfile: string, define: Readonly<Record<string, string>> = {}): Promise<void> {
   await build({
     entryPoints: [join(root, entry)],
     outfile,
@@ -29,6 +45,7 @@ async function bundle(entry: string, outfile: string): Promise<void> {
     platform: 'node',
     format: 'esm',
     target: 'node26',
+    define,
     // ssh2 looks for native helpers and goes on without them; virtlens ships none.
     external: ['cpu-features', '*.node'],
     // CommonJS dependencies use require and __dirname, which ES modules do not have.

@@ -30,7 +30,7 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
       ],
     },
     cli: { folders: ['log'], mayImport: ['schemas', 'collect', 'connection', 'sim', 'libvirt', 'model', 'base'] },
-    web: { folders: ['server'], mayImport: ['formats', 'model', 'base'] },
+    web: { folders: ['auth', 'limits', 'server'], mayImport: ['formats', 'model', 'base'] },
     outputs: { mayImport: ['formats', 'model', 'base'] },
     formats: { folders: ['testdata'], mayImport: ['model', 'base'] },
     schemas: { folders: ['extended', 'parts', 'table'], mayImport: ['model', 'base'] },

@@ -37,15 +37,29 @@ export function makeAuthority(directory: string, name: string): Pair {
 }
 
 /** Makes a certificate signed by `authority`, valid for the names (`DNS:localhost,IP:127.0.0.1`). */
-export function makeCertificate(directory: string, name: string, authority: Pair, subjectAltName: string): Pair {
+export function makeCertificate(
+  directory: string,
+  name: string,
+  authority: Pair,
+  subjectAltName: string,
+  { isExpired = false }: { readonly isExpired?: boolean } = {},
+): Pair {
   const file = (extension: string) => join(directory, `${name}.${extension}`);
   openssl('req', ...EC_KEY, '-keyout', file('key'), '-out', file('csr'), '-subj', `/CN=${name}`);
   writeFileSync(file('ext'), `subjectAltName=${subjectAltName}\n`);
   openssl(
     'x509',
     '-req',
-    ...['-in', file('csr'), '-out', file('crt'), '-days', '2', '-extfile', file('ext')],
+    ...['-in', file('csr'), '-out', file('crt'), '-days', isExpired ? '-1' : '2', '-extfile', file('ext')],
     ...['-CA', authority.certFile, '-CAkey', authority.keyFile],
   );
+  return pairOf(directory, name);
+}
+
+/** Makes a certificate that nobody but its owner has signed. */
+export function makeSelfSigned(directory: string, name: string, subjectAltName: string): Pair {
+  const [cert, key] = [join(directory, `${name}.crt`), join(directory, `${name}.key`)];
+  const names = ['-subj', `/CN=${name}`, '-addext', `subjectAltName=${subjectAltName}`];
+  openssl('req', '-x509', ...EC_KEY, '-keyout', key, '-out', cert, '-days', '2', ...names);
   return pairOf(directory, name);
 }

@@ -13,8 +13,8 @@ import type { FamilyStream } from '../../model/metric.ts';
 import type { Snapshot } from '../../model/snapshot.ts';
 import { openRotatingFile } from '../../outputs/rotating-file.ts';
 import { createSchemaSet } from '../../schemas/schema-set.ts';
-import { WebError } from '../../web/error.ts';
-import { type GatherRequest, startWebServer, type WebServer } from '../../web/server/server.ts';
+import { metricsRoute } from '../../web/metrics-route.ts';
+import { startWebServer, type WebServer } from '../../web/server/server.ts';
 import { type NovaConfig, novaHelp, readNovaConfig } from './config.ts';
 import { createNovaLogger } from './nova-log.ts';
 
@@ -38,7 +38,7 @@ export async function runNova(argv: readonly string[], machine: Machine, open: O
       log.close();
     }
   } catch (error) {
-    if (!(error instanceof VirtlensError || error instanceof WebError)) throw error;
+    if (!(error instanceof VirtlensError)) throw error;
     complain(error.message);
     return 1;
   }
@@ -59,7 +59,7 @@ async function serve(
   const schemas = createSchemaSet(['nova']);
   const collector = open({ uri, wanted: schemas.needs, isHopeless: canNeverWork, clock, logger });
   const leaveOutLate = createLateFilter(logger);
-  const gather = async ({ deadlineMs = SCRAPE_TIMEOUT_MS }: GatherRequest): Promise<FamilyStream> => {
+  const gather = async ({ deadlineMs }: { readonly deadlineMs: number }): Promise<FamilyStream> => {
     const snapshot = await collector.collect({ deadlineMs: collectionDeadlineMs(deadlineMs) });
     // There is no `libvirt_up` here: that the scrape fails is how Prometheus learns of it, as with the Python exporter.
     if (!snapshot.up) throw new Error(`libvirt does not answer at ${uri.text}`);
@@ -67,7 +67,13 @@ async function serve(
   };
   let web: WebServer | undefined;
   try {
-    web = await openWeb(config, gather, () => collector.isConnected, logger, machine);
+    web = await startWebServer({
+      listenAddresses: [`:${config.port}`],
+      // The metrics and nothing else, as the Libvirt Nova Exporter serves them.
+      routes: [metricsRoute({ path, timeoutMs: SCRAPE_TIMEOUT_MS, gather })],
+      logger,
+      clock,
+    });
     logUncaughtExceptions(machine, logger);
     say(`metrics of ${uri.text} at http://${web.addresses[0]}${path}, errors in ${resolve(logFile)}`);
     // So that the first scrape finds a connection. A daemon that is away is the collector's to log, and to try again.
@@ -105,15 +111,4 @@ function createLateFilter(logger: Logger): (snapshot: Snapshot) => Snapshot {
       domains: snapshot.domains.map((domain) => (domain.statsAgeMs > 0 ? { ...domain, stats: {} } : domain)),
     };
   };
-}
-
-/** Serves the metrics and nothing else, as the Libvirt Nova Exporter does. */
-function openWeb(
-  { path, port }: NovaConfig,
-  gather: (request: GatherRequest) => Promise<FamilyStream>,
-  isReady: () => boolean,
-  logger: Logger,
-  { clock }: Machine,
-): Promise<WebServer> {
-  return startWebServer({ listenAddresses: [`:${port}`], telemetryPath: path, gather, isReady, logger, clock });
 }

@@ -14,8 +14,10 @@ import { canNeverWork } from '../../libvirt/index.ts';
 import type { FamilyStream } from '../../model/metric.ts';
 import { createSchemaSet } from '../../schemas/schema-set.ts';
 import { selfFamilies } from '../../schemas/self.ts';
-import { WebError } from '../../web/error.ts';
-import { type GatherRequest, startWebServer, type WebServer } from '../../web/server/server.ts';
+import { healthRoutes } from '../../web/health-routes.ts';
+import { landingRoute } from '../../web/landing-route.ts';
+import { type GatherRequest, metricsRoute } from '../../web/metrics-route.ts';
+import { startWebServer, type WebServer } from '../../web/server/server.ts';
 import { readServeConfig, type ServeConfig, serveHelp } from './config.ts';
 
 /** `virtlens serve`: 0 after SIGTERM or SIGINT, 1 when it cannot work as it was called, with one line that says why. */
@@ -29,7 +31,7 @@ export const SERVE: Command = {
     try {
       return await serve(readServeConfig(argv), machine);
     } catch (error) {
-      if (!(error instanceof VirtlensError || error instanceof WebError)) throw error;
+      if (!(error instanceof VirtlensError)) throw error;
       machine.stderr.write(`virtlens: ${error.message}\n`);
       return 1;
     }
@@ -60,7 +62,7 @@ async function serve(config: ServeConfig, machine: Machine): Promise<number> {
   const { collectIntervalMs } = config;
   const collector = collectIntervalMs === undefined ? direct : collectInBackground(direct, collectIntervalMs, clock);
   let isTried = false;
-  const gather = async ({ deadlineMs = config.scrapeTimeoutMs }: GatherRequest): Promise<FamilyStream> => {
+  const gather = async ({ deadlineMs }: GatherRequest): Promise<FamilyStream> => {
     const startedMs = clock.monotonicMs();
     const snapshot = await collector.collect({ deadlineMs: collectionDeadlineMs(deadlineMs) });
     return (function* () {
@@ -71,7 +73,7 @@ async function serve(config: ServeConfig, machine: Machine): Promise<number> {
   try {
     const web = await openWeb(config, gather, () => isTried, logger, machine);
     logUncaughtExceptions(machine, logger);
-    machine.onSignal(['SIGHUP'], () => web.reload?.());
+    machine.onSignal(['SIGHUP'], () => web.reload());
     void collector.connect().then((error) => {
       isTried = true;
       if (error === undefined || !canNeverWork(error)) return;
@@ -88,19 +90,22 @@ async function serve(config: ServeConfig, machine: Machine): Promise<number> {
 
 /** Serves the metrics, the health checks and the landing page. */
 function openWeb(
-  { listenAddresses, telemetryPath, webConfigFile, uri }: ServeConfig,
+  { listenAddresses, telemetryPath, webConfigFile, scrapeTimeoutMs, uri }: ServeConfig,
   gather: (request: GatherRequest) => Promise<FamilyStream>,
   isReady: () => boolean,
   logger: Logger,
   { clock }: Machine,
-): Promise<WebServer & { reload?(): void }> {
+): Promise<WebServer> {
+  const description = `The virtual machines of ${uri.text}`;
+  const landing = landingRoute({ title: 'virtlens', description, version: VERSION });
   return startWebServer({
     listenAddresses,
-    telemetryPath,
     webConfigFile,
-    gather,
-    isReady,
-    landing: { title: 'virtlens', description: `The virtual machines of ${uri.text}`, version: VERSION },
+    routes: [
+      metricsRoute({ path: telemetryPath, timeoutMs: scrapeTimeoutMs, gather }),
+      ...healthRoutes({ isReady }),
+      ...(telemetryPath === '/' ? [] : [landing]),
+    ],
     logger,
     clock,
   });

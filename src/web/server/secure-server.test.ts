@@ -11,7 +11,12 @@ import { after, describe, test } from 'node:test';
 import { connect as connectTls, type PeerCertificate, type TLSSocket } from 'node:tls';
 import { hashSync } from 'bcryptjs';
 import { makeAuthority, makeCertificate, opensslMissing, type Pair } from '../../../test/support/certificates.ts';
+import { SYSTEM_CLOCK } from '../../base/clock.ts';
 import { type LogField, type Logger, SILENT } from '../../base/logger.ts';
+import { labelSet } from '../../model/metric.ts';
+import { healthRoutes } from '../health-routes.ts';
+import { landingRoute } from '../landing-route.ts';
+import { type MetricsRouteOptions, metricsRoute } from '../metrics-route.ts';
 import { startWebServer, type WebServer, type WebServerOptions } from './server.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'virtlens-web-'));
@@ -29,14 +34,20 @@ function writeConfig(text: string, file = join(directory, `web-${fileCount++}.ym
   return file;
 }
 
-async function start(config: string, options: Partial<WebServerOptions> = {}): Promise<WebServer> {
+interface StartOptions extends Partial<Omit<WebServerOptions, 'routes'>> {
+  readonly gather?: MetricsRouteOptions['gather'];
+}
+
+async function start(config: string, { gather = async () => [], ...options }: StartOptions = {}): Promise<WebServer> {
   const server = await startWebServer({
     listenAddresses: ['127.0.0.1:0'],
-    telemetryPath: '/metrics',
-    gather: async () => [],
-    isReady: () => true,
-    landing: { title: 'virtlens', description: 'd', version: '0' },
+    routes: [
+      metricsRoute({ path: '/metrics', gather, timeoutMs: 10_000 }),
+      ...healthRoutes({ isReady: () => true }),
+      landingRoute({ title: 'virtlens', description: 'd', version: '0' }),
+    ],
     logger: SILENT,
+    clock: SYSTEM_CLOCK,
     webConfigFile: config.includes('\n') ? writeConfig(config) : config,
     ...options,
   });
@@ -193,6 +204,26 @@ describe('TLS', { skip: opensslMissing }, async () => {
     await aborted.promise;
   });
 
+  test('resets the stream of an HTTP/2 scrape that fails in the middle', async () => {
+    const labels = Array.from({ length: 100 }, (_, index) => labelSet(['domain'], [`vm-${index}`]));
+    const family = { type: 'gauge', help: 'h', decimalShift: 0, labels, values: labels.map(() => 1) } as const;
+    const server = await start(`tls_server_config:\n${serverPair}`, {
+      gather: async () =>
+        (function* () {
+          for (let index = 0; index < 200; index++) yield { ...family, name: `family_${index}` };
+          throw new Error('the table is broken');
+        })(),
+    });
+    const session = connectHttp2(`https://127.0.0.1:${portOf(server)}`, { ca: ca.cert });
+    session.on('error', () => {});
+    const stream = session.request({ ':path': '/metrics' });
+    const [headers] = await once(stream, 'response');
+    assert.equal(headers[':status'], 200);
+    stream.resume();
+    await assert.rejects(once(stream, 'end'), { code: 'ERR_HTTP2_STREAM_ERROR' });
+    session.destroy();
+  });
+
   test('plain HTTP, garbage and a client that hangs up harm nobody', async () => {
     const server = await start(`tls_server_config:\n${serverPair}`);
     for (const text of ['GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n', '\0\0\0\0', '']) {
@@ -332,8 +363,9 @@ describe('TLS', { skip: opensslMissing }, async () => {
     await assert.rejects(fetchFrom(server, ca));
     await assert.rejects(fetchFrom(server, ca, { session: ticket } as RequestOptions));
     assert.equal((await fetchFrom(server, ca, { cert: client.cert, key: client.key })).status, 200);
+    // Back to none needs a restart.
     writeConfig(`tls_server_config:\n${serverPair}`, file);
-    assert.equal((await fetchFrom(server, ca)).status, 200);
+    await assert.rejects(fetchFrom(server, ca));
   });
 
   test('a change between HTTP and HTTPS needs a restart', async () => {
@@ -342,38 +374,44 @@ describe('TLS', { skip: opensslMissing }, async () => {
     const server = await start(file, { logger });
     writeConfig('basic_auth_users: {}\n', file);
     assert.equal((await fetchFrom(server, ca)).status, 200);
-    assert.match(String(lines.at(-1)?.[1].err), /a change between HTTP and HTTPS needs a restart$/);
+    assert.equal(lines.at(-1)?.[1].lost, 'tls_server_config');
+    assert.equal(lines.at(-1)?.[1].fix, 'restart virtlens if that is meant');
+    const plainFile = writeConfig('{}\n');
+    const plain = await start(plainFile, { logger });
+    writeConfig(`tls_server_config:\n${serverPair}`, plainFile);
+    assert.equal((await fetch(`http://127.0.0.1:${portOf(plain)}/metrics`)).status, 200);
+    assert.match(String(lines.at(-1)?.[1].err), /a change from HTTP to HTTPS needs a restart$/);
   });
 
   for (const [title, config, code, message] of [
     [
       'a missing certificate',
       'tls_server_config:\n  cert_file: gone.crt\n  key_file: server.key\n',
-      'config-unreadable',
-      /cannot read cert_file .*gone\.crt: ENOENT: no such file or directory; name a file/,
+      'ERR_WEB_CONFIG_UNREADABLE',
+      /cannot read cert_file .*gone\.crt: it does not exist; name a file/,
     ],
     [
       'a certificate that is a directory',
       'tls_server_config:\n  cert_file: .\n  key_file: server.key\n',
-      'config-unreadable',
-      /cannot read cert_file .*: EISDIR: illegal operation on a directory; name/,
+      'ERR_WEB_CONFIG_UNREADABLE',
+      /cannot read cert_file .*: it is a directory; name/,
     ],
     [
       "another one's key",
       'tls_server_config:\n  cert_file: server.crt\n  key_file: client.key\n',
-      'certificate-invalid',
+      'ERR_WEB_CERTIFICATE_INVALID',
       /server\.crt and key_file .*client\.key do not belong together/,
     ],
     [
       'a certificate that is none',
       'tls_server_config:\n  cert_file: server.key\n  key_file: server.key\n',
-      'certificate-invalid',
+      'ERR_WEB_CERTIFICATE_INVALID',
       /cannot be used \(.*\); write PEM files/,
     ],
     [
       'a CA that is none',
       `tls_server_config:\n${serverPair}  client_ca_file: server.key\n  client_auth_type: RequireAndVerifyClientCert\n`,
-      'certificate-invalid',
+      'ERR_WEB_CERTIFICATE_INVALID',
       /client_ca_file holds no certificate/,
     ],
   ] as const) {
@@ -435,8 +473,47 @@ describe('users, headers and limits', () => {
     assert.equal(await status(), 401);
     writeConfig(`basic_auth_users:\n  alice: ${hash}\n`, file);
     assert.equal(await status(), 200);
-    writeConfig('{}\n', file);
-    assert.equal((await plain(server)).status, 200);
+  });
+
+  for (const text of ['', '{}\n', '# nothing\n', 'basic_auth_users:\n', 'rate_limit: { interval: 1s, burst: 9 }\n']) {
+    test(`a file that becomes ${JSON.stringify(text)} does not switch authentication off`, async () => {
+      const file = writeConfig(`basic_auth_users:\n  alice: ${hash}\n`);
+      const { lines, logger } = recorder();
+      const server = await start(file, { logger });
+      // As a full disk leaves it: in place.
+      writeFileSync(file, text);
+      lines.length = 0;
+      for (let count = 0; count < 3; count++) assert.equal((await plain(server)).status, 401);
+      assert.equal((await plain(server, basic('alice', 's3cret:ü'))).status, 200);
+      assert.deepEqual(lines, [
+        [
+          'web config asks clients for less than before; the last good one stays in use',
+          { file, lost: 'basic_auth_users', fix: 'restart virtlens if that is meant' },
+        ],
+      ]);
+      writeConfig(`basic_auth_users:\n  bob: ${hash}\n`, file);
+      assert.equal((await plain(server, basic('bob', 's3cret:ü'))).status, 200);
+    });
+  }
+
+  test('reload reads the files now, and logs what came of it', async () => {
+    const file = writeConfig(`basic_auth_users:\n  alice: ${hash}\n`);
+    const { lines, logger } = recorder();
+    const server = await start(file, { logger });
+    lines.length = 0;
+    server.reload();
+    writeFileSync(file, 'basic_auth_usres: {}\n');
+    server.reload();
+    writeFileSync(file, '');
+    server.reload();
+    assert.deepEqual(
+      lines.map(([message]) => message),
+      [
+        'web config read again',
+        'web config has become wrong; the last good one stays in use',
+        'web config asks clients for less than before; the last good one stays in use',
+      ],
+    );
   });
 
   test('headers are in every answer, those that refuse too', async () => {
@@ -452,7 +529,7 @@ describe('users, headers and limits', () => {
 
   test('beyond the rate limit requests are 429 until time has passed', async () => {
     let nowMs = 0;
-    const clock = { wallMs: () => 0, monotonicMs: () => nowMs, schedule: () => () => {} };
+    const clock = { ...SYSTEM_CLOCK, monotonicMs: () => nowMs };
     const server = await start('rate_limit:\n  interval: 2s\n  burst: 2\n', { clock });
     const statuses = async (count: number) => {
       const found: number[] = [];
@@ -469,13 +546,13 @@ describe('users, headers and limits', () => {
 
   test('a file that cannot be read is refused at the start', async () => {
     await assert.rejects(start(join(directory, 'gone.yml')), {
-      code: 'config-unreadable',
-      message: `cannot read web config ${join(directory, 'gone.yml')}: ENOENT: no such file or directory; name a file that this user can read`,
+      code: 'ERR_WEB_CONFIG_UNREADABLE',
+      message: `cannot read web config ${join(directory, 'gone.yml')}: it does not exist; name a file that this user can read`,
     });
     const secret = writeConfig('{}\n');
     chmodSync(secret, 0);
     // Root may read it all the same.
     if (process.getuid?.() !== 0)
-      await assert.rejects(start(secret), { code: 'config-unreadable', message: /EACCES: permission denied/ });
+      await assert.rejects(start(secret), { code: 'ERR_WEB_CONFIG_UNREADABLE', message: /permission denied/ });
   });
 });

@@ -5,11 +5,18 @@ import { connect, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { after, describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import { FakeClock } from '../../../test/support/fake-clock.ts';
+import { KeptLog } from '../../../test/support/kept-log.ts';
+import { SYSTEM_CLOCK } from '../../base/clock.ts';
 import { SILENT } from '../../base/logger.ts';
 import { formatPrometheus } from '../../formats/prometheus.ts';
 import { labelSet, type MetricFamily } from '../../model/metric.ts';
 import { WebError } from '../error.ts';
-import { type GatherRequest, startWebServer, type WebServer, type WebServerOptions } from './server.ts';
+import { healthRoutes } from '../health-routes.ts';
+import { type LandingPage, landingRoute } from '../landing-route.ts';
+import { type GatherRequest, type MetricsRouteOptions, metricsRoute } from '../metrics-route.ts';
+import { type Route, sendText } from '../route.ts';
+import { startWebServer, type WebServer, type WebServerOptions } from './server.ts';
 
 const FAMILIES: readonly MetricFamily[] = [
   {
@@ -25,15 +32,34 @@ const FAMILIES: readonly MetricFamily[] = [
 const servers: WebServer[] = [];
 after(() => Promise.all(servers.map((server) => server.close(0))));
 
-async function start(options: Partial<WebServerOptions> = {}): Promise<WebServer> {
+interface StartOptions extends Partial<Omit<WebServerOptions, 'routes'>> {
+  readonly telemetryPath?: string;
+  readonly gather?: MetricsRouteOptions['gather'];
+  readonly isReady?: () => boolean;
+  readonly landing?: LandingPage | undefined;
+  readonly moreRoutes?: readonly Route[];
+}
+
+async function start(options: StartOptions = {}): Promise<WebServer> {
+  const {
+    telemetryPath = '/metrics',
+    gather = async () => FAMILIES,
+    isReady = () => true,
+    landing = { title: 'virtlens', description: 'VMs of a host.', version: '0.1.0' },
+    moreRoutes = [],
+    ...rest
+  } = options;
   const server = await startWebServer({
     listenAddresses: ['127.0.0.1:0'],
-    telemetryPath: '/metrics',
-    gather: async () => FAMILIES,
-    isReady: () => true,
-    landing: { title: 'virtlens', description: 'VMs of a host.', version: '0.1.0' },
+    routes: [
+      metricsRoute({ path: telemetryPath, gather, timeoutMs: 10_000 }),
+      ...healthRoutes({ isReady }),
+      ...(telemetryPath === '/' ? [] : [landingRoute(landing)]),
+      ...moreRoutes,
+    ],
     logger: SILENT,
-    ...options,
+    clock: SYSTEM_CLOCK,
+    ...rest,
   });
   servers.push(server);
   return server;
@@ -85,8 +111,11 @@ describe('routes', async () => {
       title: '<script>alert(1)</script>',
       description: 'a & b "c" \'d\'',
       version: '<1>',
-      links: [{ href: '/x?a=1&b="', text: '<docs>', description: 'more' }],
     },
+    moreRoutes: [
+      { path: '/x&a="', title: '<docs>', description: 'more', handle() {} },
+      { path: '/hidden', handle() {} },
+    ],
   });
   const rooted = await start({ telemetryPath: '/' });
 
@@ -99,7 +128,7 @@ describe('routes', async () => {
     ['/?x', 200, 'text/html; charset=utf-8', /Version 0\.1\.0/],
     ['/-/healthy', 200, 'text/plain; charset=utf-8', /^healthy\n$/],
     ['/-/ready', 200, 'text/plain; charset=utf-8', /^ready\n$/],
-    ['/metrics/', 404, 'text/plain; charset=utf-8', /the metrics are at \/metrics\n$/],
+    ['/metrics/', 404, 'text/plain; charset=utf-8', /^404 not found: see \/metrics, [^\n]*\n$/],
     ['/favicon.ico', 404, 'text/plain; charset=utf-8', /^404/],
     ['//metrics', 404, 'text/plain; charset=utf-8', /^404/],
     ['/%', 404, 'text/plain; charset=utf-8', /^404/],
@@ -145,9 +174,9 @@ describe('routes', async () => {
     assert.match(html, /<h1>&lt;script&gt;alert\(1\)&lt;\/script&gt;<\/h1>/);
     assert.match(html, /a &amp; b &quot;c&quot; &#39;d&#39;/);
     assert.match(html, /href="\/a\/b&lt;c&gt;&amp;&quot;é"/);
-    assert.match(html, /href="\/x\?a=1&amp;b=&quot;">&lt;docs&gt;<\/a> – more/);
+    assert.match(html, /href="\/x&amp;a=&quot;">&lt;docs&gt;<\/a> – more/);
     assert.match(html, /Version &lt;1&gt;/);
-    assert.doesNotMatch(html, /<script>|<1>|<docs>/);
+    assert.doesNotMatch(html, /<script>|<1>|<docs>|hidden/);
   });
 
   test('not ready is 503', async () => {
@@ -156,19 +185,48 @@ describe('routes', async () => {
     assert.equal((await fetchFrom(odd, '/-/healthy')).status, 200);
   });
 
-  test('metrics at / win over the landing page', async () => {
+  test('metrics are served at / where no landing page is registered', async () => {
     assert.match((await fetchFrom(rooted, '/')).body.toString(), /^# HELP/);
   });
 
-  for (const path of ['metrics', '', '/a b', '/a?b', '/a#b', '//a', '/-/healthy', '/-/ready', '/%2f', '/a\n']) {
+  for (const path of ['metrics', '', '/a b', '/a?b', '/a#b', '//a', '/%2f', '/a\n']) {
     test(`the telemetry path ${JSON.stringify(path)} is refused`, async () => {
       await assert.rejects(start({ telemetryPath: path }), (error: unknown) => {
-        assert.ok(error instanceof WebError && error.code === 'path-invalid');
-        assert.match(error.message, /^telemetry path "[^\n]*" cannot be used: [^\n]+$/);
+        assert.ok(error instanceof WebError && error.code === 'ERR_WEB_PATH_INVALID');
+        assert.match(error.message, /^the path "[^\n]*" of "Metrics" cannot be used: [^\n]+$/);
         return true;
       });
     });
   }
+
+  for (const [path, other] of [
+    ['/-/healthy', 'Health'],
+    ['/-/ready', 'Readiness'],
+  ] as const) {
+    test(`two routes at ${path} are refused in one line that names both`, async () => {
+      await assert.rejects(start({ telemetryPath: path }), {
+        code: 'ERR_WEB_PATH_CONFLICT',
+        message: `the path "${path}" is wanted by both "Metrics" and "${other}"; choose another path, such as "/metrics"`,
+      });
+    });
+  }
+
+  test('a route is one value, and health checks need no landing page', async () => {
+    const hello: Route = {
+      path: '/hello',
+      handle: (request, response, { client }) => sendText(request, response, 200, `hello ${client}\n`),
+    };
+    const server = await startWebServer({
+      listenAddresses: ['127.0.0.1:0'],
+      routes: [hello, ...healthRoutes({ isReady: () => true })],
+      logger: SILENT,
+      clock: SYSTEM_CLOCK,
+    });
+    servers.push(server);
+    assert.equal((await fetchFrom(server, '/hello')).body.toString(), 'hello 127.0.0.1\n');
+    assert.equal((await fetchFrom(server, '/-/healthy')).status, 200);
+    assert.equal((await fetchFrom(server, '/')).status, 404);
+  });
 });
 
 describe('a scrape', async () => {
@@ -207,19 +265,19 @@ describe('a scrape', async () => {
   });
 
   for (const [text, expected] of [
-    [undefined, undefined],
-    ['10', 10_000],
+    [undefined, 10_000],
+    ['7', 7_000],
     ['9.5', 9_500],
     ['.5', 500],
     ['0.000001', 10],
     ['100000', 3_600_000],
-    ['0', undefined],
-    ['-5', undefined],
-    ['soon', undefined],
-    ['1e9', undefined],
-    ['Infinity', undefined],
-    ['', undefined],
-    ['5, 10', undefined],
+    ['0', 10_000],
+    ['-5', 10_000],
+    ['soon', 10_000],
+    ['1e9', 10_000],
+    ['Infinity', 10_000],
+    ['', 10_000],
+    ['5, 10', 10_000],
   ] as const) {
     test(`with a timeout of ${text} seconds has a deadline of ${expected} ms`, async () => {
       const headers: Record<string, string> = text === undefined ? {} : { 'X-Prometheus-Scrape-Timeout-Seconds': text };
@@ -278,6 +336,152 @@ describe('a scrape', async () => {
   });
 });
 
+/** Families of which the last cannot be had. */
+function* failingLate(count: number): Generator<MetricFamily> {
+  for (let index = 0; index < count; index++) yield { ...FAMILIES[0]!, name: `family_${index}` };
+  throw new Error('the table is broken');
+}
+
+describe('a scrape that fails or hangs', () => {
+  test('at its first family is a clean 500', async () => {
+    const server = await start({ gather: async () => failingLate(0) });
+    for (const headers of [{}, { 'accept-encoding': 'gzip' }]) {
+      const { status, body, headers: sent } = await fetchFrom(server, '/metrics', { headers });
+      assert.equal(status, 500);
+      assert.equal(body.toString(), '500 internal error: the table is broken\n');
+      assert.equal(sent['content-encoding'], undefined);
+    }
+  });
+
+  for (const headers of [{}, { 'accept-encoding': 'gzip' }] as const) {
+    test(`later is no whole page, with ${JSON.stringify(headers)}`, async () => {
+      const server = await start({ gather: async () => failingLate(200) });
+      await assert.rejects(fetchFrom(server, '/metrics', { headers }), { code: 'ECONNRESET' });
+    });
+  }
+
+  test('later is no whole page for a client of HTTP/1.0 either, to which the end of the connection is the end of the page', async () => {
+    const server = await start({ gather: async () => failingLate(200) });
+    const socket = await connectTo(server);
+    socket.write('GET /metrics HTTP/1.0\r\n\r\n');
+    await assert.rejects(readAll(socket), { code: 'ECONNRESET' });
+  });
+
+  test('and hangs is 503 when the time of the scraper is over', async () => {
+    const log = new KeptLog();
+    const server = await start({ gather: () => new Promise(() => {}), logger: log });
+    const headers = { 'X-Prometheus-Scrape-Timeout-Seconds': '0.05' };
+    const { status, body, headers: sent } = await fetchFrom(server, '/metrics', { headers });
+    assert.equal(status, 503);
+    assert.equal(sent['retry-after'], '1');
+    assert.match(
+      body.toString(),
+      /^503 service unavailable: the metrics were not gathered in time; try again later\n$/,
+    );
+    assert.equal(log.count(/^error the metrics were not gathered in time path=\/metrics deadlineMs=50$/), 1);
+  });
+
+  test('is logged once until it works again', async () => {
+    const log = new KeptLog();
+    let fails = true;
+    const server = await start({
+      logger: log,
+      gather: async () => {
+        if (fails) throw new Error('no');
+        return FAMILIES;
+      },
+    });
+    for (let count = 0; count < 3; count++) await fetchFrom(server, '/metrics');
+    assert.equal(log.count(/^error/), 1);
+    fails = false;
+    await fetchFrom(server, '/metrics');
+    fails = true;
+    await fetchFrom(server, '/metrics');
+    assert.equal(log.count(/^error/), 2);
+  });
+});
+
+describe('requests of one connection', () => {
+  test('are worked on one after the other, however many are sent at once', async () => {
+    let most = 0;
+    let inProgress = 0;
+    let count = 0;
+    const server = await start({
+      gather: async () => {
+        most = Math.max(most, ++inProgress);
+        await new Promise((resolve) => setImmediate(resolve));
+        inProgress--;
+        return [{ ...FAMILIES[0]!, name: `family_${count++}` }];
+      },
+    });
+    const socket = await connectTo(server);
+    socket.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(200));
+    let text = '';
+    for await (const part of socket.setEncoding('latin1')) {
+      text += part;
+      if (text.includes('family_199{domain="vm-99"}')) break;
+    }
+    assert.equal(most, 1);
+    const order = [...text.matchAll(/^# HELP family_(\d+) /gm)].map(([, index]) => Number(index));
+    assert.deepEqual(
+      order,
+      Array.from({ length: 200 }, (_, index) => index),
+    );
+  });
+
+  test('are read byte by byte', async () => {
+    const server = await start();
+    const socket = await connectTo(server);
+    socket.setNoDelay(true);
+    for (const byte of 'GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n\r\nGET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n') {
+      socket.write(byte);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const text = await readAll(socket);
+    assert.match(text, /^HTTP\/1\.1 200 OK[\s\S]*healthy\nHTTP\/1\.1 200 OK[\s\S]*ready\n$/);
+  });
+
+  test('with a body are the last: what is hidden in it is no request', async () => {
+    const server = await start();
+    for (const head of ['Content-Length: 40', 'Transfer-Encoding: chunked']) {
+      const socket = await connectTo(server);
+      socket.write(`POST /metrics HTTP/1.1\r\nHost: x\r\n${head}\r\n\r\n`);
+      socket.write('GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n');
+      const text = await readAll(socket);
+      assert.match(text, /^HTTP\/1\.1 405 [\s\S]*\r\nConnection: close\r\n/);
+      assert.doesNotMatch(text, /healthy/);
+    }
+  });
+});
+
+describe('time limits of connections', () => {
+  const health = 'GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n';
+  for (const [title, text, limitMs, reply] of [
+    ['no request', '', 10_000, /^HTTP\/1\.1 408 /],
+    ['headers that do not end', 'GET / HTTP/1.1\r\nA: b\r\n', 10_000, /^HTTP\/1\.1 408 /],
+    ['no second request', health, 130_000, /^HTTP\/1\.1 200 OK[\s\S]*healthy\n$/],
+    ['a second request that does not end', `${health}GET`, 10_000, /^HTTP\/1\.1 200 OK[\s\S]*healthy\nHTTP\/1\.1 408 /],
+  ] as const) {
+    test(`${title} ends it after ${limitMs / 1000} s`, async () => {
+      const clock = new FakeClock();
+      const server = await start({ clock });
+      const socket = await connectTo(server);
+      let isClosed = false;
+      socket.once('close', () => {
+        isClosed = true;
+      });
+      const read = readAll(socket);
+      socket.write(text);
+      await fetchFrom(server, '/-/healthy');
+      await clock.advance(limitMs - 100);
+      await fetchFrom(server, '/-/healthy');
+      assert.equal(isClosed, false);
+      await clock.advance(100);
+      assert.match(await read, reply);
+    });
+  }
+});
+
 describe('clients that misbehave', async () => {
   const server = await start();
 
@@ -316,15 +520,15 @@ describe('addresses', () => {
     await free.close();
     await assert.rejects(start({ listenAddresses: [freed, address] }), {
       name: 'WebError',
-      code: 'address-in-use',
+      code: 'ERR_WEB_ADDRESS_IN_USE',
       message: `cannot listen on "${address}": the port is in use; stop the program that has it, or choose another port`,
     });
     assert.deepEqual((await start({ listenAddresses: [freed] })).addresses, [freed]);
   });
 
   test('one that this machine does not have, and one that is none', async () => {
-    await assert.rejects(start({ listenAddresses: ['192.0.2.1:0'] }), { code: 'address-unavailable' });
-    await assert.rejects(start({ listenAddresses: ['9177'] }), { code: 'address-invalid' });
+    await assert.rejects(start({ listenAddresses: ['192.0.2.1:0'] }), { code: 'ERR_WEB_ADDRESS_UNAVAILABLE' });
+    await assert.rejects(start({ listenAddresses: ['9177'] }), { code: 'ERR_WEB_ADDRESS_INVALID' });
   });
 });
 
@@ -361,7 +565,7 @@ describe('closing', () => {
 
   test('cuts what has not ended when the grace is over', async () => {
     const begun = Promise.withResolvers<void>();
-    let callback: (() => void) | undefined;
+    const callbacks = new Map<number, () => void>();
     const server = await start({
       gather: () => {
         begun.resolve();
@@ -371,8 +575,7 @@ describe('closing', () => {
         wallMs: () => 0,
         monotonicMs: () => 0,
         schedule: (delayMs, later) => {
-          assert.equal(delayMs, 1234);
-          callback = later;
+          callbacks.set(delayMs, later);
           return () => {};
         },
       },
@@ -382,7 +585,7 @@ describe('closing', () => {
     socket.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n');
     await begun.promise;
     const closed = server.close(1234);
-    callback?.();
+    callbacks.get(1234)!();
     await closed;
   });
 });

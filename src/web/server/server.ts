@@ -1,90 +1,101 @@
-import type { AddressInfo, Server } from 'node:net';
-import { type Clock, SYSTEM_CLOCK } from '../../base/clock.ts';
-import { reasonOf } from '../error.ts';
-import { checkTelemetryPath, createRoutes, type RouteOptions, sendText } from '../routes.ts';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import type { Clock } from '../../base/clock.ts';
+import { describeError } from '../../base/errno.ts';
+import type { Logger } from '../../base/logger.ts';
+import { Connections } from '../limits/connections.ts';
+import { PageTurns } from '../limits/page-turns.ts';
+import type { Route } from '../route.ts';
+import { createRouter } from '../router.ts';
+import { createHttp1, type ServeConnection } from './http1.ts';
 import { explainListenError, formatAddress, parseListenAddress } from './listen-address.ts';
-import { type Handler, type Listener, listenPlainly } from './listener.ts';
+import type { LiveConfig } from './live-config.ts';
+import { createRequestHandler } from './request-handler.ts';
 
-export type { LandingPage } from '../landing-page.ts';
-export type { GatherRequest } from '../routes.ts';
-
-export interface WebServerOptions extends RouteOptions {
+export interface WebServerOptions {
   /** `:9177`, `127.0.0.1:9177`, `[::1]:9177`, `localhost:0`; at least one. */
   readonly listenAddresses: readonly string[];
-  /** A web configuration file as of Prometheus's exporter-toolkit: TLS, users, headers, rate limit. Absent: plain HTTP for all. */
+  /** A web configuration file of Prometheus's exporter-toolkit: TLS, users, headers, rate limit. Absent: plain HTTP for all. */
   readonly webConfigFile?: string | undefined;
-  readonly clock?: Clock;
+  /** What is served; every path once. */
+  readonly routes: readonly Route[];
+  readonly logger: Logger;
+  readonly clock: Clock;
 }
 
 export interface WebServer {
   /** Where it listens, with the ports that the system chose: `[::]:9177`. In the order of `listenAddresses`. */
   readonly addresses: readonly string[];
   readonly scheme: 'http' | 'https';
+  /** Rereads the web configuration and the files that it names now, and logs what came of it. */
+  reload(): void;
   /**
-   * Takes no more connections, lets the answers in progress end, and resolves when the last has; after `graceMs` (15 s unless told)
+   * Takes no more connections, lets the responses in progress end, and resolves when the last has; after `graceMs` (5 s by default)
    * it cuts what is left, such as a client that does not read.
    */
   close(graceMs?: number): Promise<void>;
 }
 
-const DEFAULT_GRACE_MS = 15_000;
+const GRACE_MS = 5_000;
 
-/** How listeners are made, once it is known what they speak. */
-interface ListenerFactory {
+/** What an accepted connection is handed to. */
+interface Protocol {
   readonly scheme: 'http' | 'https';
-  create(): Listener;
+  readonly serve: ServeConnection;
+  readonly live: LiveConfig | undefined;
+  readonly close: () => void;
 }
 
 /**
  * Starts serving on every address; when it resolves, all of them listen.
- * @throws WebError when an address, the path, the configuration file or a certificate cannot be used; nothing listens then.
+ * @throws WebError when an address, a path, the configuration file or a certificate cannot be used; nothing listens then.
  */
 export async function startWebServer(options: WebServerOptions): Promise<WebServer> {
-  checkTelemetryPath(options.telemetryPath);
+  const { logger, clock } = options;
   const listenAddresses = options.listenAddresses.map((text) => ({ text, ...parseListenAddress(text) }));
-  const state = { closing: false };
-  const listeners = await chooseListeners(options, state);
-  const open: Listener[] = [];
+  const connections = new Connections();
+  const pages = new PageTurns(clock);
+  const protocol = await chooseProtocol(options, connections, pages);
+  const servers: Server[] = [];
   const addresses: string[] = [];
   try {
     for (const { text, host, port } of listenAddresses) {
-      const listener = listeners.create();
-      const { address, port: boundPort } = await listen(listener.server, text, host, port);
-      open.push(listener);
+      // Small chunks, as a connection's unread bytes are kept in memory.
+      const server = createServer({ highWaterMark: 16 * 1024, noDelay: true }, (socket) => {
+        socket.on('error', () => {});
+        const connection = connections.admit(socket);
+        if (connection !== undefined) protocol.serve(socket, connection);
+      });
+      const { address, port: boundPort } = await listen(server, text, host, port);
+      servers.push(server);
       addresses.push(formatAddress(address, boundPort));
-      listener.server.on('error', (error) =>
-        options.logger.error('web server', { address: text, err: reasonOf(error) }),
-      );
+      server.on('error', (error) => logger.error('web server', { address: text, err: describeError(error) }));
     }
   } catch (error) {
-    for (const { server, cut } of open) {
-      server.close();
-      cut();
-    }
+    for (const server of servers) server.close();
+    connections.destroyAll();
+    protocol.close();
     throw error;
   }
-  for (const address of addresses) options.logger.info('Listening on', { address, tls: listeners.scheme === 'https' });
+  for (const address of addresses) logger.info('Listening on', { address, tls: protocol.scheme === 'https' });
 
   const closeAll = async (graceMs: number): Promise<void> => {
-    state.closing = true;
-    const cancelCut = (options.clock ?? SYSTEM_CLOCK).schedule(graceMs, () => {
-      for (const listener of open) listener.cut();
-    });
-    await Promise.all(
-      open.map(async (listener) => {
-        const closed = Promise.withResolvers<void>();
-        listener.server.close(() => closed.resolve());
-        listener.drain();
-        await closed.promise;
-      }),
-    );
+    const cancelCut = clock.schedule(graceMs, () => connections.destroyAll());
+    const closed = Promise.all(servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))));
+    pages.close();
+    connections.drain();
+    await closed;
     cancelCut();
+    protocol.close();
   };
   let closing: Promise<void> | undefined;
   return {
     addresses,
-    scheme: listeners.scheme,
-    close(graceMs = DEFAULT_GRACE_MS) {
+    scheme: protocol.scheme,
+    reload() {
+      if (protocol.live === undefined) logger.info('there is no web config file to reread');
+      else protocol.live.reload();
+    },
+    close(graceMs = GRACE_MS) {
       closing ??= closeAll(graceMs);
       return closing;
     },
@@ -103,31 +114,30 @@ function listen(server: Server, text: string, host: string | undefined, port: nu
   return promise;
 }
 
-/** Plain HTTP, or what the web configuration file says. Its parts (YAML, bcrypt, HTTP/2) are only loaded when there is one. */
-async function chooseListeners(
-  options: WebServerOptions,
-  state: { readonly closing: boolean },
-): Promise<ListenerFactory> {
-  const { webConfigFile, logger, clock = SYSTEM_CLOCK } = options;
-  const routes = createRoutes(options);
-  const handlerOf =
-    (handle: typeof routes): Handler =>
-    (request, response) => {
-      // Once closing, a connection of HTTP/1 ends with its answer; HTTP/2 has a message of its own for that.
-      if (request.httpVersionMajor === 1) response.once('finish', () => state.closing && request.socket.end());
-      handle(request, response).catch((error: unknown) => {
-        logger.error('request failed', { path: request.url, err: reasonOf(error) });
-        if (!response.headersSent) sendText(request, response, 500, `500 internal error: ${reasonOf(error)}\n`);
-        // What was sent is not the whole answer, and must not look like it.
-        else request.socket.destroy();
-      });
-    };
-  if (webConfigFile === undefined) return { scheme: 'http', create: () => listenPlainly(handlerOf(routes)) };
-
-  const [{ openLiveConfig }, { createGate }] = await Promise.all([import('./live-config.ts'), import('./gate.ts')]);
+/** Plain HTTP, or what the web configuration file says. Its parts (YAML, TLS, HTTP/2) are only loaded when there is one. */
+async function chooseProtocol(
+  { webConfigFile, routes, logger, clock }: WebServerOptions,
+  connections: Connections,
+  pages: PageTurns,
+): Promise<Protocol> {
+  const router = createRouter(routes);
+  const common = { routes, pages, clock, logger };
+  if (webConfigFile === undefined) {
+    const serve = createHttp1(createRequestHandler({ ...common, handle: router }), clock);
+    return { scheme: 'http', serve, live: undefined, close: () => {} };
+  }
+  const [{ openLiveConfig }, { createGate }] = await Promise.all([
+    import('./live-config.ts'),
+    import('../auth/gate.ts'),
+  ]);
   const live = openLiveConfig(webConfigFile, logger);
-  const handler = handlerOf(createGate(live, routes, clock));
-  if (live.current().secureContext === undefined) return { scheme: 'http', create: () => listenPlainly(handler) };
-  const { listenSecurely } = await import('./secure-listener.ts');
-  return { scheme: 'https', create: () => listenSecurely(live, handler, logger) };
+  const gate = createGate(live, router, clock, logger);
+  const handler = createRequestHandler({ ...common, handle: gate.handle });
+  const http1 = createHttp1(handler, clock);
+  const { secureContext, config } = live.current();
+  if (secureContext === undefined) return { scheme: 'http', serve: http1, live, close: gate.close };
+  const [{ createTls }, { createHttp2 }] = await Promise.all([import('./tls.ts'), import('./http2.ts')]);
+  const http2 = config.http2 ? createHttp2(handler, clock, logger) : undefined;
+  const serve = createTls({ live, connections, http1, http2, clock, logger });
+  return { scheme: 'https', serve, live, close: gate.close };
 }

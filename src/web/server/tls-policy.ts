@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto';
 import { SocketAddress } from 'node:net';
 import {
   createSecureContext,
@@ -6,7 +7,8 @@ import {
   type SecureVersion,
   type TLSSocket,
 } from 'node:tls';
-import { explainReadError, reasonOf, WebError } from '../error.ts';
+import { describeError } from '../../base/errno.ts';
+import { explainReadError, WebError } from '../error.ts';
 import {
   CIPHER_SUITES,
   CURVES,
@@ -25,7 +27,7 @@ const SECURE_VERSIONS: Readonly<Record<TlsVersion, SecureVersion>> = {
 
 /**
  * What Node's TLS server needs, from the file's words; checked by making a context of it.
- * @throws WebError `config-unreadable` for a file that `read` cannot read, `certificate-invalid`
+ * @throws WebError `ERR_WEB_CONFIG_UNREADABLE` for a file that `read` cannot read, `ERR_WEB_CERTIFICATE_INVALID`
  */
 export function buildSecureContext(config: TlsConfig, read: (path: string) => string): SecureContextOptions {
   const load = (field: string, source: PemSource): string => {
@@ -42,13 +44,15 @@ export function buildSecureContext(config: TlsConfig, read: (path: string) => st
     minVersion: SECURE_VERSIONS[config.minVersion],
     maxVersion: SECURE_VERSIONS[config.maxVersion],
     honorCipherOrder: config.preferServerCipherSuites,
+    // Each one costs the server a handshake; TLS 1.3 has none.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
   };
   if (config.clientCa !== undefined) {
     options.ca = load('client_ca_file', config.clientCa);
     // OpenSSL takes a file without any and would then refuse every client.
     if (!options.ca.includes('-----BEGIN CERTIFICATE-----')) {
       throw new WebError(
-        'certificate-invalid',
+        'ERR_WEB_CERTIFICATE_INVALID',
         `client_ca_file holds no certificate; write the CA's certificate as PEM`,
       );
     }
@@ -60,7 +64,9 @@ export function buildSecureContext(config: TlsConfig, read: (path: string) => st
   try {
     createSecureContext(options);
   } catch (error) {
-    throw new WebError('certificate-invalid', explainContextError(config, error), error);
+    throw new WebError('ERR_WEB_CERTIFICATE_INVALID', explainContextError(config, error), {
+      cause: error,
+    });
   }
   return options;
 }
@@ -78,7 +84,7 @@ function explainContextError({ cert, key }: TlsConfig, error: unknown): string {
   const nameOf = (source: PemSource, field: string) =>
     'path' in source ? `${field}_file ${source.path}` : `${field} of the web config`;
   const both = `${nameOf(cert, 'cert')} and ${nameOf(key, 'key')}`;
-  const reason = reasonOf(error);
+  const reason = describeError(error);
   if (reason.includes('key values mismatch'))
     return `${both} do not belong together; write the key that the certificate was made with`;
   return `${both} cannot be used (${reason}); write PEM files, the key without a passphrase`;
@@ -86,7 +92,7 @@ function explainContextError({ cert, key }: TlsConfig, error: unknown): string {
 
 /**
  * Why a client that has finished the handshake is refused by `client_auth_type` and `client_allowed_sans`; nothing when it is not.
- * The server must have asked for a certificate, and must have left the judgement to this function.
+ * The server must have asked for a certificate, and must have left the verdict to this function.
  */
 export function findClientFault(config: TlsConfig, socket: TLSSocket): string | undefined {
   const { clientAuth, clientAllowedSans } = config;
@@ -105,8 +111,8 @@ export function findClientFault(config: TlsConfig, socket: TLSSocket): string | 
 }
 
 /**
- * The DNS names, e-mail addresses, IP addresses and URIs of a certificate, from Node's text of them: parted by `, `, each behind its
- * kind, in a JSON string where it holds what could be mistaken (https://nodejs.org/api/crypto.html#x509subjectaltname).
+ * The DNS names, e-mail addresses, IP addresses and URIs of a certificate, from Node's text of them: separated by `, `, each behind its
+ * kind, as a JSON string where it has a character that could be misread (https://nodejs.org/api/crypto.html#x509subjectaltname).
  */
 export function parseSubjectAltName(text: string): string[] {
   const names: string[] = [];

@@ -176,6 +176,10 @@ for (const [text, message] of [
   ['basic_auth_users: { alice: secret }', /: basic_auth_users\.alice: is no bcrypt hash; make one with: htpasswd/],
   ['basic_auth_users: { alice: }', /basic_auth_users\.alice: is no bcrypt hash/],
   [`basic_auth_users: { alice: ${HASH.replace('$10$', '$99$')} }`, /basic_auth_users\.alice: is no bcrypt hash/],
+  [
+    `basic_auth_users: { alice: ${HASH.replace('$10$', '$15$')} }`,
+    /: basic_auth_users\.alice: is a bcrypt hash of cost 15, which takes seconds to check; make one of cost 10 \(14 at most\) with: htpasswd/,
+  ],
   [`basic_auth_users: { "a:b": ${HASH} }`, /basic_auth_users\["a:b"\]: is a user name with a colon/],
   ['basic_auth_users: [alice]', /: basic_auth_users: must hold keys and values/],
   ['"two\\nlines": 1', /: \["two\\nlines"\]: is not known/],
@@ -191,7 +195,7 @@ for (const [text, message] of [
     assert.throws(
       () => parseWebConfig(text, FILE),
       (error: unknown) => {
-        assert.ok(error instanceof WebError && error.code === 'config-invalid');
+        assert.ok(error instanceof WebError && error.code === 'ERR_WEB_CONFIG_INVALID');
         assert.match(error.message, message);
         assert.match(error.message, /^web config \/etc\/virtlens\/web\.yml[^\n]+$/);
         assert.ok(!error.message.includes('secret'), 'what may be a password is not shown');

@@ -2,7 +2,8 @@ import { validateHeaderValue } from 'node:http';
 import { dirname, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
 import { ConfigField, type ConfigSource } from '../../base/config-field.ts';
-import { reasonOf, WebError } from '../error.ts';
+import { describeError } from '../../base/errno.ts';
+import { WebError } from '../error.ts';
 
 /**
  * The web configuration file of Prometheus's exporter-toolkit, read and checked
@@ -90,25 +91,35 @@ const HEADERS: Readonly<Record<string, readonly string[]>> = {
 /** How bcrypt hashes look: version, cost from 04 to 31, salt and hash in one. */
 const BCRYPT_HASH = /^\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}$/;
 
+/** A comparison takes 60 ms at cost 10, and twice as long at each one more: a second at 14. */
+const BCRYPT_COST_MAX = 14;
+
+/** The cost of a bcrypt hash, which is the binary logarithm of its rounds. */
+export function bcryptCost(hash: string): number {
+  return Number(hash.slice(4, 6));
+}
+
 /**
  * Reads the text of a web configuration file; paths in it are relative to the file.
- * @throws WebError `config-invalid`, naming the field, the rule and the fix.
+ * @throws WebError `ERR_WEB_CONFIG_INVALID`, naming the field, the rule and the fix.
  */
 export function parseWebConfig(text: string, file: string): WebConfig {
   const document = parseDocument(text, { prettyErrors: true });
   const problem = document.errors[0];
   if (problem !== undefined) {
     throw new WebError(
-      'config-invalid',
-      `web config ${file} is no valid YAML: ${reasonOf(problem).replace(/:$/, '')}`,
-      problem,
+      'ERR_WEB_CONFIG_INVALID',
+      `web config ${file} is no valid YAML: ${describeError(problem).replace(/:$/, '')}`,
+      { cause: problem },
     );
   }
   let content: unknown;
   try {
     content = document.toJS({ mapAsMap: true });
   } catch (error) {
-    throw new WebError('config-invalid', `web config ${file} is no valid YAML: ${reasonOf(error)}`, error);
+    throw new WebError('ERR_WEB_CONFIG_INVALID', `web config ${file} is no valid YAML: ${describeError(error)}`, {
+      cause: error,
+    });
   }
   const root = new ConfigField(sourceOf(file), withoutNulls(content)).maybe((field) =>
     field.table(['tls_server_config', 'http_server_config', 'basic_auth_users', 'rate_limit']),
@@ -127,7 +138,7 @@ function sourceOf(file: string): ConfigSource {
   return {
     name: `web config ${file}`,
     forms: { table: '"name: value", each on a line of its own', list: '"- text", each on a line of its own' },
-    makeError: (message, cause) => new WebError('config-invalid', message, cause),
+    makeError: (message, cause) => new WebError('ERR_WEB_CONFIG_INVALID', message, cause),
   };
 }
 
@@ -228,6 +239,12 @@ function readUsers(section: ConfigField): Map<string, string> {
     const hash = field.maybe((value) => value.string()) ?? '';
     if (!BCRYPT_HASH.test(hash)) {
       field.refuse('is no bcrypt hash', `make one with: htpasswd -nBC 10 "" | tr -d ':\\n'`);
+    }
+    if (bcryptCost(hash) > BCRYPT_COST_MAX) {
+      field.refuse(
+        `is a bcrypt hash of cost ${bcryptCost(hash)}, which takes seconds to check`,
+        `make one of cost 10 (${BCRYPT_COST_MAX} at most) with: htpasswd -nBC 10 "" | tr -d ':\\n'`,
+      );
     }
     if (name.includes(':')) field.refuse('is a user name with a colon, which no client can send', 'rename it');
     users.set(name, hash);

@@ -1,22 +1,29 @@
-/** What the page at `/` says. */
+import { type Route, sendWhole } from './route.ts';
+
+/** What the page at `/` says beside its links. */
 export interface LandingPage {
   readonly title: string;
   readonly description: string;
   readonly version: string;
-  readonly links?: ReadonlyArray<{ readonly href: string; readonly text: string; readonly description?: string }>;
+}
+
+/** `/`: a page with a link to every other route that has a title. */
+export function landingRoute(page: LandingPage): Route {
+  const route: Route = {
+    path: '/',
+    handle(request, response, { routes }) {
+      const linked = routes.filter((other) => other !== route && other.title !== undefined);
+      sendWhole(request, response, 200, 'text/html; charset=utf-8', Buffer.from(render(page, linked)));
+    },
+  };
+  return route;
 }
 
 /** The page as HTML. It loads nothing from anywhere. */
-export function renderLandingPage(page: LandingPage, telemetryPath: string): string {
-  const links = [
-    { href: telemetryPath, text: 'Metrics', description: 'for Prometheus, as text or OpenMetrics' },
-    { href: '/-/healthy', text: 'Health', description: 'whether this program runs' },
-    { href: '/-/ready', text: 'Readiness', description: 'whether it has something to serve' },
-    ...(page.links ?? []),
-  ];
-  const items = links.map(
-    ({ href, text, description }) =>
-      `      <li><a href="${escapeHtml(href)}">${escapeHtml(text)}</a>${description ? ` – ${escapeHtml(description)}` : ''}</li>`,
+function render(page: LandingPage, routes: readonly Route[]): string {
+  const items = routes.map(
+    ({ path, title = path, description }) =>
+      `      <li><a href="${escapeHtml(path)}">${escapeHtml(title)}</a>${description === undefined ? '' : ` – ${escapeHtml(description)}`}</li>`,
   );
   const title = escapeHtml(page.title);
   return `<!DOCTYPE html>
