@@ -131,7 +131,7 @@ test('the older spellings are taken with a notice, and refused beside the newer 
   libvirt_metrics = ["state", "interface"]
   additional_statistics = ["vcpu_mapping"]`);
   assert.deepEqual(inputs[0]?.domains, new Set(['ubuntu_20']));
-  assert.deepEqual(inputs[0]?.wanted, new Set(['state', 'interface']));
+  assert.deepEqual(inputs[0]?.wanted, new Set(['state', 'interface', 'vcpu_mapping']));
   assert.deepEqual(notices, [
     'telegraf.conf: inputs.libvirt[0].domain_names: is the older spelling of domains; rename it when convenient',
     'telegraf.conf: inputs.libvirt[0].libvirt_metrics: is the older spelling of statistics_groups; rename it when convenient',

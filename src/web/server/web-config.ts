@@ -138,7 +138,7 @@ function sourceOf(file: string): ConfigSource {
   return {
     name: `web config ${file}`,
     forms: { table: '"name: value", each on a line of its own', list: '"- text", each on a line of its own' },
-    makeError: (message, cause) => new WebError('ERR_WEB_CONFIG_INVALID', message, cause),
+    makeError: (message, cause) => new WebError('ERR_WEB_CONFIG_INVALID', message, { cause }),
   };
 }
 
