@@ -5,10 +5,12 @@ import type { DomainConfig, DomainStats } from '../../model/snapshot.ts';
  * are none. libvirt sends no event when an external snapshot gives a disk another file, so this is how it shows.
  */
 export function differingPaths(config: DomainConfig, stats: DomainStats): string {
+  const seen = new Set<string>();
   let differing = '';
-  for (const { name, path, backingIndex } of stats.blocks ?? []) {
-    // The images below the top one of a chain are not in the XML's source.
-    if (name === undefined || path === undefined || (backingIndex ?? 0) > 0) continue;
+  for (const { name, path } of stats.blocks ?? []) {
+    // Of a chain of images the top one comes first, and is the one that the XML's source names.
+    if (name === undefined || path === undefined || seen.has(name)) continue;
+    seen.add(name);
     const disk = config.disks.find(({ target }) => target === name);
     if (disk !== undefined && disk.source !== path) differing += `${name}=${path}\0`;
   }
