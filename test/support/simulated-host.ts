@@ -2,7 +2,7 @@
 
 import { type Collector, type CollectorOptions, createCollector } from '../../src/collect/collector.ts';
 import type { Connect } from '../../src/connection/connect.ts';
-import { LibvirtClient } from '../../src/libvirt/index.ts';
+import { LibvirtClient, LibvirtError } from '../../src/libvirt/index.ts';
 import type { CallOutcome } from '../../src/libvirt/rpc-connection.ts';
 import { type DomainSnapshot, type Snapshot, STATS_GROUPS } from '../../src/model/snapshot.ts';
 import { createSimulator, type Simulator, type SimulatorOptions } from '../../src/sim/daemon/simulator.ts';
@@ -22,6 +22,10 @@ export class SimulatedHost {
   reachability: 'open' | 'refused' | 'black hole' = 'open';
   /** Attempts to connect. */
   attempts = 0;
+  /** Changes what the collector hears, by the procedure: for replies that the simulator cannot make. */
+  readonly alter = new Map<string, (reply: never) => unknown>();
+  /** Which calls cannot be sent because of their arguments. */
+  refuses: (args: unknown) => boolean = () => false;
   /** Calls that ended, by name. */
   readonly calls: string[] = [];
   /** The most calls that the daemon had unanswered at once, ever. */
@@ -51,7 +55,7 @@ export class SimulatedHost {
         });
       });
     }
-    return LibvirtClient.open(this.simulator.connect({ readOnly: true }), {
+    const client = await LibvirtClient.open(this.simulator.connect({ readOnly: true }), {
       description: 'the simulated hypervisor',
       remoteName: 'qemu:///system',
       onCall: (name: string, _durationMs: number, outcome: CallOutcome) => {
@@ -59,6 +63,14 @@ export class SimulatedHost {
       },
       signal,
     });
+    const call = client.call.bind(client);
+    client.call = async (name, args, limits) => {
+      if (this.refuses(args)) throw new LibvirtError('ERR_LIBVIRT_ARGUMENT', 'the arguments cannot be sent');
+      const reply = await call(name, args, limits);
+      const alter = this.alter.get(name) as ((reply: unknown) => unknown) | undefined;
+      return (alter === undefined ? reply : alter(reply)) as typeof reply;
+    };
+    return client;
   };
 
   /** Lets everything happen that happens without time moving on. */

@@ -283,6 +283,8 @@ export class Inventory implements EventListener<Kind> {
       if (entry.xml.hasChanged || !this.#hasLifecycleEvents) changed.push(entry);
       else if (entry.xml.dueMs <= nowMs) old.push(entry);
     }
+    // One whose large XML changes all the time must not keep the others waiting. Infinities do not subtract.
+    changed.sort((a, b) => compare(a.xml.lastBeganMs, b.xml.lastBeganMs));
     old.sort((a, b) => a.xml.dueMs - b.xml.dueMs);
     return [...changed, ...old.slice(0, Math.ceil(this.#entries.size / REREAD_PART))];
   }
@@ -291,4 +293,8 @@ export class Inventory implements EventListener<Kind> {
     if (this.#filter(name) && isSendable(name)) record.rename(name);
     else this.remove(record);
   }
+}
+
+function compare(a: number, b: number): number {
+  return a === b ? 0 : a < b ? -1 : 1;
 }

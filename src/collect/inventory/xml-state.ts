@@ -17,6 +17,7 @@ export class XmlState {
   /** Counts the changes announced, so that one that comes while the XML is on its way is not lost. */
   #changes = 0;
   #reading: XmlReading | undefined;
+  #lastBeganMs = Number.NEGATIVE_INFINITY;
   /** The differing paths of disks for which the XML was last read again. */
   #pathsReadFor = '';
 
@@ -35,6 +36,11 @@ export class XmlState {
     return this.#dueMs === AT_ONCE;
   }
 
+  /** When it was last asked for, monotonic. */
+  get lastBeganMs(): number {
+    return this.#lastBeganMs;
+  }
+
   noteChange(): void {
     this.#changes++;
     this.#dueMs = AT_ONCE;
@@ -48,6 +54,7 @@ export class XmlState {
   }
 
   begin(nowMs: number): XmlReading {
+    this.#lastBeganMs = nowMs;
     this.#reading = { startedMs: nowMs, changes: this.#changes };
     return this.#reading;
   }
