@@ -1,5 +1,5 @@
 // Attacks on an HTTP server, for the tests and for the soak. Each takes the server's URL, goes on until it is stopped, and expects
-// nothing of the server: what it must not suffer is for the caller to look at.
+// nothing of the server: what comes of it is for the caller to check.
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 
@@ -187,7 +187,7 @@ export function sendHugeHeaders(url: string, options: AttackOptions = {}): Attac
   });
 }
 
-/** Opens connections and leaves them: 10,000 in all, those that the server ends not counted again. */
+/** Opens connections and leaves them, and opens another for each that the server ends. */
 export function leaveIdle(url: string, options: AttackOptions = {}): Attack {
   return new Siege(url, options, { open: () => undefined, isBareTcp: true, defaultConnections: 500, isFlood: true });
 }

@@ -36,6 +36,8 @@ export interface WebServer {
 }
 
 const GRACE_MS = 5_000;
+/** Connections that the kernel keeps until they are accepted. When they are too many, a client tries again after 1, 3 and 7 s. */
+const BACKLOG = 4_096;
 
 /** What an accepted connection is handed to. */
 interface Protocol {
@@ -107,7 +109,7 @@ function listen(server: Server, text: string, host: string | undefined, port: nu
   const fail = (error: Error): void => reject(explainListenError(text, error));
   server.once('error', fail);
   // A TCP server's address is no string.
-  server.listen({ host, port }, () => {
+  server.listen({ host, port, backlog: BACKLOG }, () => {
     server.removeListener('error', fail);
     resolve(server.address() as AddressInfo);
   });
