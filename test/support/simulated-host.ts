@@ -54,6 +54,7 @@ export class SimulatedHost {
     return LibvirtClient.open(this.simulator.connect({ readOnly: true }), {
       description: 'the simulated hypervisor',
       remoteName: 'qemu:///system',
+      clock: this.clock,
       onCall: (name: string, _durationMs: number, outcome: CallOutcome) => {
         if (outcome !== 'closed') this.calls.push(name);
       },
@@ -125,7 +126,7 @@ export class SimulatedHost {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.collector.close();
+    await this.until(this.collector.close());
     await this.simulator.close();
   }
 }
