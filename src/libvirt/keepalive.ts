@@ -13,12 +13,19 @@ export interface KeepaliveActions {
   onSilent(silentMs: number): void;
 }
 
-/** The client's pings: one whenever nothing was heard for an interval, as libvirt's own client does (virkeepalive.c). */
+/** So much of a long message in one interval is a sign of life, too: pings wait behind it. A slower link than this is not used. */
+const PROGRESS_BYTES_MIN = 16 * 1024;
+
+/**
+ * The client's pings: one whenever nothing was heard for an interval, as libvirt's own client does (virkeepalive.c). Only whole messages
+ * and large parts of them count as heard: when a part of a message was lost, all that follows, pongs too, is taken for its rest.
+ */
 export class Keepalive {
   readonly #clock: Clock;
   readonly #options: KeepaliveOptions;
   readonly #actions: KeepaliveActions;
   #isHeard = false;
+  #heardBytes = 0;
   #unanswered = 0;
   #isStopped = false;
   #cancel: (() => void) | undefined;
@@ -35,7 +42,13 @@ export class Keepalive {
   }
 
   /** Bytes came from the daemon, whatever they are. */
-  heard(): void {
+  heardBytes(count: number): void {
+    this.#heardBytes += count;
+    if (this.#heardBytes >= PROGRESS_BYTES_MIN) this.#isHeard = true;
+  }
+
+  /** A whole message came from the daemon. */
+  heardMessage(): void {
     this.#isHeard = true;
   }
 
@@ -47,6 +60,7 @@ export class Keepalive {
 
   #tick(): void {
     const { intervalMs, count } = this.#options;
+    this.#heardBytes = 0;
     if (this.#isHeard) {
       this.#isHeard = false;
       this.#unanswered = 0;

@@ -527,6 +527,34 @@ describe('keepalive', () => {
   });
 });
 
+describe('a message of which a part is lost', () => {
+  it('is given up: what follows is taken for its rest, and pongs in it are no sign of life', async () => {
+    const { rpc, clock, peer, closed, hostname } = makePair();
+    rpc.startKeepalive({ intervalMs: 1_000, count: 2 });
+    const call = assert.rejects(hostname(), is('ERR_LIBVIRT_CLOSED'));
+    await peer.frames(1);
+    peer.stream.write(Buffer.from('00100000', 'hex'));
+    for (let second = 0; second < 3; second++) {
+      peer.send({ program: PROGRAM.keepalive, type: MESSAGE_TYPE.message, procedure: KEEPALIVE.pong });
+      await clock.advance(1_000);
+    }
+    is('ERR_LIBVIRT_CLOSED', /has not answered for 3 s$/)(await closed);
+    await call;
+  });
+
+  it('is waited for while much of it comes', async () => {
+    const { rpc, clock, peer } = makePair();
+    rpc.startKeepalive({ intervalMs: 1_000, count: 2 });
+    peer.stream.write(Buffer.from('01000000', 'hex'));
+    for (let second = 0; second < 10; second++) {
+      peer.stream.write(Buffer.alloc(20_000));
+      await clock.advance(1_000);
+    }
+    assert.equal(rpc.isOpen, true);
+    rpc.destroy();
+  });
+});
+
 describe('a daemon that does not read', () => {
   it('is not sent more than a bounded number of bytes, and works on when it reads again', async () => {
     const { rpc, peer, hostname } = makePair();

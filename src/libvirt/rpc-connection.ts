@@ -216,7 +216,7 @@ export class RpcConnection {
 
   #receive(chunk: Buffer): void {
     if (this.#closed) return;
-    this.#keepalive?.heard();
+    this.#keepalive?.heardBytes(chunk.length);
     try {
       this.#decoder.push(chunk, (frame) => {
         if (!this.#closed) this.#dispatch(frame);
@@ -227,6 +227,7 @@ export class RpcConnection {
   }
 
   #dispatch(frame: Frame): void {
+    this.#keepalive?.heardMessage();
     if (
       frame.program === PROGRAM.keepalive &&
       frame.version === PROGRAM_VERSION &&

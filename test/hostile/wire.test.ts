@@ -283,11 +283,11 @@ describe('a link', () => {
     assert.equal(domains.length, 3);
   });
 
-  it('that drips too slowly ends the call, not the connection: the daemon is alive', async () => {
+  it('that brings no whole message in 30 s is given up', async () => {
     const { simulator, clock, client } = await open();
     simulator.setLink({ dripEveryMs: 4_000 });
-    assert.equal(await outcomeOf(client.call('connectListAllDomains', LIST), clock, 31_000), 'ERR_LIBVIRT_TIMEOUT');
-    assert.equal(client.isOpen, true);
+    const call = client.call('connectListAllDomains', LIST, { timeoutMs: Number.POSITIVE_INFINITY });
+    assert.equal(await outcomeOf(call, clock, 36_000), 'ERR_LIBVIRT_CLOSED');
   });
 
   it('on which nothing goes through any more is given up after 30 s', async () => {

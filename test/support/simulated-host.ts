@@ -58,6 +58,7 @@ export class SimulatedHost {
     const client = await LibvirtClient.open(this.simulator.connect({ readOnly: true }), {
       description: 'the simulated hypervisor',
       remoteName: 'qemu:///system',
+      clock: this.clock,
       onCall: (name: string, _durationMs: number, outcome: CallOutcome) => {
         if (outcome !== 'closed') this.calls.push(name);
       },
@@ -137,7 +138,7 @@ export class SimulatedHost {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.collector.close();
+    await this.until(this.collector.close());
     await this.simulator.close();
   }
 }
