@@ -12,7 +12,7 @@ import { domainLabels, domainTable } from './table/table.ts';
  * As there, only running VMs that Nova made are listed. Unlike there, a figure that the guest does not report is absent and not 0.
  */
 export function novaSchema(): Schema {
-  return { name: 'nova', tables: [INSTANCES], needs: NO_NEEDS };
+  return { name: 'nova', tables: [INSTANCES], isForSomeVms: true, needs: NO_NEEDS };
 }
 
 const INSTANCES = domainTable({

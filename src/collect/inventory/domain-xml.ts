@@ -194,6 +194,7 @@ class DomainDraft {
   title: string | undefined;
   machine: string | undefined;
   osType: string | undefined;
+  osArch: string | undefined;
   emulator: string | undefined;
   memoryUnit: string | undefined;
   maximumMemoryKiB: Int64 | undefined;
@@ -238,6 +239,7 @@ class DomainDraft {
         title: this.title,
         machine: this.machine,
         osType: this.osType,
+        osArch: this.osArch,
         emulator: this.emulator,
         maximumMemoryKiB: this.maximumMemoryKiB,
         currentMemoryKiB: this.currentMemoryKiB ?? this.maximumMemoryKiB,
@@ -260,6 +262,7 @@ function emptyDisk(attributes: Attributes): DiskDraft {
     source: undefined,
     host: undefined,
     protocol: undefined,
+    driverName: undefined,
     driverType: undefined,
     cache: undefined,
     discard: undefined,
@@ -363,6 +366,7 @@ const DISK: Rule = {
   children: children({
     driver: {
       open({ disk }, attributes) {
+        disk.driverName ??= keep(attributes.name);
         disk.driverType ??= keep(attributes.type);
         disk.cache ??= keep(attributes.cache);
         disk.discard ??= keep(attributes.discard);
@@ -641,6 +645,7 @@ const DOMAIN: Rule = {
         type: {
           open(draft, attributes) {
             draft.machine ??= keep(attributes.machine);
+            draft.osArch ??= keep(attributes.arch);
           },
           text(draft, text) {
             draft.osType ??= keep(text);

@@ -1,4 +1,5 @@
 import type { StoragePool } from '../../model/snapshot.ts';
+import { versionText } from '../parts/version.ts';
 import { hostTable, type Table } from '../table/table.ts';
 
 /** The host's own families of `extended`. */
@@ -81,10 +82,4 @@ export const HOST_TABLES: readonly Table[] = [
 /** Whether libvirt knows a pool's sizes: it says 0 of one that is not active, where `virsh pool-info` too prints none. */
 function hasSizes({ state }: StoragePool): boolean {
   return state === 2 || state === 3;
-}
-
-/** libvirt's encoded version number (major * 1,000,000 + minor * 1,000 + release) as people write it; empty when unknown. */
-function versionText(version: number | undefined): string {
-  if (version === undefined) return '';
-  return [Math.floor(version / 1_000_000), Math.floor(version / 1_000) % 1_000, version % 1_000].join('.');
 }

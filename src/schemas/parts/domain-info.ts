@@ -33,3 +33,8 @@ export function measuredCpu({ id, stats }: DomainSnapshot): CpuStats | undefined
 export function cpuTimeNs(domain: DomainSnapshot): Int64 | undefined {
   return measuredCpu(domain)?.timeNs;
 }
+
+/** The same, and 0 for a VM that is not active, as `virDomainGetInfo` reports it. */
+export function cpuTimeOrZeroNs(domain: DomainSnapshot): Int64 | undefined {
+  return domain.id === undefined ? 0 : domain.stats.cpu?.timeNs;
+}

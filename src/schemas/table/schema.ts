@@ -6,6 +6,10 @@ export interface Schema {
   readonly name: string;
   /** In the order of exposition. */
   readonly tables: readonly Table[];
+  /** Families that are there only when no other chosen scheme has the same statistic (`FamilyInfo.source`), under whatever name. */
+  readonly fillers?: readonly Table[];
+  /** Whether VMs of one kind alone are listed, so that having a statistic does not make another scheme's fillers superfluous. */
+  readonly isForSomeVms?: boolean;
   /** What the tables read beside the statistics groups. */
   readonly needs: SchemaNeeds;
 }

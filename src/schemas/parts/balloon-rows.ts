@@ -1,0 +1,91 @@
+import type { BalloonStats } from '../../model/snapshot.ts';
+import type { Row } from '../table/table.ts';
+import { bytesOfKiB } from './bytes.ts';
+
+/** What the balloon driver says of a guest's memory, by the names of inovex's exporter, and the resident set. */
+export const BALLOON_ROWS: readonly Row<BalloonStats>[] = [
+  {
+    name: 'libvirt_domain_memory_stats_swap_in_bytes',
+    type: 'gauge',
+    help: 'Data the guest has read from its swap space since it was started. It only grows.',
+    source: 'balloon.swap_in',
+    value: ({ swapInKiB }) => bytesOfKiB(swapInKiB),
+  },
+  {
+    name: 'libvirt_domain_memory_stats_swap_out_bytes',
+    type: 'gauge',
+    help: 'Memory the guest has written to its swap space since it was started. It only grows.',
+    source: 'balloon.swap_out',
+    value: ({ swapOutKiB }) => bytesOfKiB(swapOutKiB),
+  },
+  {
+    name: 'libvirt_domain_memory_stats_major_fault_total',
+    type: 'counter',
+    help: 'Page faults in the guest that needed its disk.',
+    source: 'balloon.major_fault',
+    value: ({ majorFaults }) => majorFaults,
+  },
+  {
+    name: 'libvirt_domain_memory_stats_minor_fault_total',
+    type: 'counter',
+    help: 'Page faults in the guest that needed no disk.',
+    source: 'balloon.minor_fault',
+    value: ({ minorFaults }) => minorFaults,
+  },
+  {
+    name: 'libvirt_domain_memory_stats_unused_bytes',
+    type: 'gauge',
+    help: 'Memory the guest uses for nothing at all, not even for caches.',
+    source: 'balloon.unused',
+    value: ({ unusedKiB }) => bytesOfKiB(unusedKiB),
+  },
+  {
+    name: 'libvirt_domain_memory_stats_available_bytes',
+    type: 'gauge',
+    help: 'Memory the guest sees in all; MemTotal in its /proc/meminfo.',
+    source: 'balloon.available',
+    value: ({ availableKiB }) => bytesOfKiB(availableKiB),
+  },
+  {
+    name: 'libvirt_domain_memory_stats_usable_bytes',
+    type: 'gauge',
+    help: 'Memory the balloon can take from the guest without making it swap; MemAvailable in its /proc/meminfo.',
+    source: 'balloon.usable',
+    value: ({ usableKiB }) => bytesOfKiB(usableKiB),
+  },
+  {
+    name: 'libvirt_domain_memory_stats_disk_caches_bytes',
+    type: 'gauge',
+    help: 'Memory of the guest that can be reclaimed without I/O, mostly caches of files.',
+    source: 'balloon.disk_caches',
+    value: ({ diskCachesKiB }) => bytesOfKiB(diskCachesKiB),
+  },
+  {
+    name: 'libvirt_domain_memory_stats_rss_bytes',
+    type: 'gauge',
+    help: "Resident set of the VM's process on the host.",
+    source: 'balloon.rss',
+    value: ({ rssKiB }) => bytesOfKiB(rssKiB),
+  },
+  {
+    name: 'libvirt_domain_memory_stats_last_update_timestamp_seconds',
+    type: 'gauge',
+    help: 'When the guest last reported its memory, in seconds since the epoch; 0 when it never did.',
+    source: 'balloon.last-update',
+    value: ({ lastUpdateS }) => lastUpdateS,
+  },
+  {
+    name: 'libvirt_domain_memory_stats_hugetlb_pgalloc_total',
+    type: 'counter',
+    help: 'Huge pages that the guest allocated.',
+    source: 'balloon.hugetlb_pgalloc',
+    value: ({ hugetlbPageAllocations }) => hugetlbPageAllocations,
+  },
+  {
+    name: 'libvirt_domain_memory_stats_hugetlb_pgfail_total',
+    type: 'counter',
+    help: 'Huge pages that the guest failed to allocate.',
+    source: 'balloon.hugetlb_pgfail',
+    value: ({ hugetlbPageFailures }) => hugetlbPageFailures,
+  },
+];
