@@ -5,7 +5,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describeSchemas } from '../src/schemas/schema-set.ts';
-import { AGENT_FAMILIES } from '../src/schemas/self.ts';
+import { SELF_FAMILIES } from '../src/schemas/self.ts';
 import type { FamilyInfo } from '../src/schemas/table/table.ts';
 
 /** Where the reference page is. */
@@ -18,7 +18,7 @@ Generated from the tables in \`src/schemas/\` by \`scripts/generate-metrics-doc.
 Metrics come in naming schemes, chosen with \`--schema\`; several can be on at once. A family that two schemes have (\`libvirt_up\`) is there
 once.
 
-What holds for all of them:
+For all of them:
 
 - VMs in every state are there. A value that libvirt does not know is absent, never 0: a VM that is shut off has no CPU time, a guest
   without a balloon driver no memory usage.
@@ -27,10 +27,10 @@ What holds for all of them:
 - A disk is named by its target (\`vda\`). Its source is the file, the device, \`pool/image\` of a network disk such as rbd, or \`pool/volume\`,
   as the XML has it; while the XML has not been read, the path that the statistics give. CD-ROM and floppy drives are not listed.
 - An interface is named by its target (\`vnet0\`), else its alias (\`net0\`), else its MAC address.
-- The same series is never there twice: of two things with the same labels the first is taken.
+- No series is there twice: of two things with the same labels the first is used.
 - Counters of a VM begin at 0 again when it is started again, as libvirt's do.
-- *Group* is libvirt's group of statistics. When it is switched off, libvirt is not asked for it and the family is not there. A group in
-  parentheses only gives a better value: without it the value is the XML's.
+- *Needs* is what has to be collected for the family, by the names of the flags \`--collector.NAME\`. What is switched off is not asked for,
+  and its families are not there. A name in parentheses gives a better value only: without it the value is the XML's.
 - Numbers are exact: nanoseconds and KiB become seconds and bytes without rounding.
 `;
 
@@ -52,7 +52,7 @@ const STATISTIC = /\b(?:(?:state|cpu|balloon|vcpu|net|block|perf|iothread|memory
 
 /** The whole reference page. */
 export function metricsReference(): string {
-  const schemas = describeSchemas({ vcpuHypervisorCounters: true, vcpuMapping: true });
+  const schemas = describeSchemas();
   const chapters = schemas.map(({ name, tables }) => {
     const families = tables.flatMap((table) => table.families);
     return `## Scheme \`${name}\`\n\n${SUMMARIES[name] ?? ''}\n\n${familyTable(families)}`;
@@ -63,14 +63,14 @@ export function metricsReference(): string {
   return [
     INTRODUCTION,
     ...chapters,
-    `## virtlens itself\n\nThere whatever the schemes are.\n\n${agentTable(AGENT_FAMILIES)}`,
+    `## virtlens itself\n\nThese families do not depend on the schemes.\n\n${selfTable(SELF_FAMILIES)}`,
     `## From libvirt's statistics\n\nThe names that \`virsh domstats\` prints, and the families that carry them.\n\n${statistics}`,
   ].join('\n');
 }
 
 function familyTable(families: readonly FamilyInfo[]): string {
   return markdownTable(
-    ['Metric', 'Type', 'Unit', 'Labels', 'What it says', 'From', 'Group', 'Whose name it is'],
+    ['Metric', 'Type', 'Unit', 'Labels', 'Description', 'From', 'Needs', 'Where the name is from'],
     families.map((family) => [
       `\`${family.name}\``,
       family.type,
@@ -78,15 +78,15 @@ function familyTable(families: readonly FamilyInfo[]): string {
       family.labels.map((label) => `\`${label}\``).join(', '),
       family.help,
       family.source.replace(STATISTIC, '`$&`'),
-      family.group ?? (family.prefers === undefined ? '' : `(${family.prefers})`),
+      [...family.needs, ...(family.prefers === undefined ? [] : [`(${family.prefers})`])].join(', '),
       family.note ?? '',
     ]),
   );
 }
 
-function agentTable(families: readonly FamilyInfo[]): string {
+function selfTable(families: readonly FamilyInfo[]): string {
   return markdownTable(
-    ['Metric', 'Type', 'Unit', 'Labels', 'What it says'],
+    ['Metric', 'Type', 'Unit', 'Labels', 'Description'],
     families.map(({ name, type, unit, labels, help }) => [
       `\`${name}\``,
       type,

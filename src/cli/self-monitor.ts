@@ -1,11 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import type { CallOutcome } from '../libvirt/index.ts';
 import {
-  type AgentReport,
   type ProcessReport,
   RPC_DURATION_BOUNDS_S,
   type RpcProcedureStats,
   type RpcStats,
+  type SelfReport,
 } from '../model/self-report.ts';
 import { VERSION } from './version.ts';
 
@@ -13,7 +13,7 @@ import { VERSION } from './version.ts';
 export interface AgentMonitor {
   /** To be called at the end of every call to libvirt. */
   noteCall(procedure: string, durationMs: number, outcome: CallOutcome): void;
-  report(scrapeDurationMs: number): AgentReport;
+  report(scrapeDurationMs: number): SelfReport;
 }
 
 interface MutableProcedureStats extends RpcProcedureStats {

@@ -11,6 +11,7 @@ import { type DomainFilter, Inventory } from './inventory/inventory.ts';
 import { runBulkStats } from './stats/bulk-run.ts';
 import { BulkStats } from './stats/bulk-stats.ts';
 import { runClassicStats } from './stats/classic-run.ts';
+import { FieldTally } from './stats/field-tally.ts';
 import { createStatsDecoder, type StatsDecoder } from './stats/stats-decoder.ts';
 import { TaskLog } from './task-log.ts';
 
@@ -96,6 +97,7 @@ interface Run {
   isLost: boolean;
   pools: readonly StoragePool[] | undefined;
   readonly mappings: Map<DomainRecord, VcpuMapping>;
+  readonly tally: FieldTally;
 }
 
 class HostCollector implements Collector {
@@ -176,6 +178,7 @@ class HostCollector implements Collector {
       isLost: false,
       pools: undefined,
       mappings: new Map(),
+      tally: new FieldTally(),
     };
     const done = this.#collect(run).finally(() => {
       cancelDeadline();
@@ -275,6 +278,7 @@ class HostCollector implements Collector {
     const bulk = this.#bulkOf(session);
     const request = {
       records: this.#inventory.records(),
+      tally: run.tally,
       signal: run.signal,
       onGone: (record: DomainRecord) => this.#inventory.remove(record),
     };
@@ -334,6 +338,7 @@ class HostCollector implements Collector {
     const { session } = run;
     const up = session?.control.isOpen === true && !run.isLost && this.#isHeard(run, session);
     const records = up ? this.#inventory.records() : [];
+    this.#logUnknownFields(run.tally.unknown);
     return {
       takenAtMs: this.#clock.wallMs(),
       up,
@@ -345,7 +350,8 @@ class HostCollector implements Collector {
         tasks: run.tasks.report(),
         quarantined: records.filter((record) => record.state === 'quarantined').length,
         blockedCalls: session === undefined ? 0 : this.#blockedCalls(session),
-        unknownFields: this.#takeUnknownFields(),
+        unknownFields: new Map(run.tally.unknown),
+        mistypedFields: new Map(run.tally.mistyped),
       },
     };
   }
@@ -370,14 +376,12 @@ class HostCollector implements Collector {
     return hung + session.givenUpCalls + Number(this.#jobs.isBlocked) + Number(this.#pools.isBlocked);
   }
 
-  #takeUnknownFields(): ReadonlyMap<string, number> {
-    const fields = this.#decoder.takeUnknownFields();
+  #logUnknownFields(fields: ReadonlyMap<string, number>): void {
     const untold = [...fields.keys()].filter((name) => !this.#toldFields.has(name));
     if (untold.length > 0 && this.#toldFields.size < TOLD_FIELDS_MAX) {
       for (const name of untold) this.#toldFields.add(name);
       this.#logger.debug('libvirt sent statistics that this version does not know', { fields: untold.join(' ') });
     }
-    return fields;
   }
 }
 

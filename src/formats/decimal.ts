@@ -1,5 +1,5 @@
 /** Room for any value that `writeDecimal` takes as a `number`: a sign, 17 digits, a point and an exponent, and some to spare. */
-export const MAX_NUMBER_LENGTH = 32;
+export const NUMBER_LENGTH_MAX = 32;
 
 const POWERS_OF_TEN = [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9] as const;
 const ZERO = 0x30;
@@ -8,7 +8,7 @@ const MINUS = 0x2d;
 
 /**
  * Writes `value / 10^shift` as ASCII into `bytes` from `at` on, and returns the position behind it. The caller has made room for
- * `MAX_NUMBER_LENGTH`.
+ * `NUMBER_LENGTH_MAX`.
  *
  * Whole numbers are printed exactly, without trailing zeros behind the point. The digits are computed here, and not by
  * `String(value)`, because a host with 1,000 VMs has 100,000 of them every few seconds and most would be strings thrown away.
@@ -16,7 +16,7 @@ const MINUS = 0x2d;
  */
 export function writeDecimal(bytes: Uint8Array, at: number, value: number, shift: 0 | 3 | 6 | 9): number {
   if (!Number.isSafeInteger(value))
-    return writeAscii(bytes, at, formatFraction(shift === 0 ? value : value / 10 ** shift));
+    return writeAscii(bytes, at, formatNumber(shift === 0 ? value : value / 10 ** shift));
   let end = at;
   let magnitude = value;
   if (value < 0) {
@@ -50,8 +50,8 @@ export function writeAscii(bytes: Uint8Array, at: number, text: string): number 
   return at + text.length;
 }
 
-/** A number as both Prometheus formats spell it (Go's `strconv.ParseFloat` reads what JavaScript prints, but for infinity). */
-function formatFraction(value: number): string {
+/** Any number as both Prometheus formats spell it (Go's `strconv.ParseFloat` reads what JavaScript prints, but for infinity). */
+export function formatNumber(value: number): string {
   if (value === Number.POSITIVE_INFINITY) return '+Inf';
   if (value === Number.NEGATIVE_INFINITY) return '-Inf';
   return String(value);

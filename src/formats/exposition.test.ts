@@ -4,8 +4,15 @@ import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { FAMILIES } from '../../test/support/families.ts';
-import type { Int64 } from '../base/int64.ts';
-import { labelSet, type MetricFamily, NO_LABELS } from '../model/metric.ts';
+import {
+  type FamilyStream,
+  labelSet,
+  type MetricFamily,
+  NO_LABELS,
+  PAUSE,
+  type SampleFamily,
+  type SampleValue,
+} from '../model/metric.ts';
 import { OPENMETRICS_FORMAT, PROMETHEUS_FORMAT } from './negotiate.ts';
 import { formatOpenMetrics as openMetricsChunks } from './openmetrics.ts';
 import { formatPrometheus as prometheusChunks } from './prometheus.ts';
@@ -14,8 +21,8 @@ import { formatPrometheus as prometheusChunks } from './prometheus.ts';
 function whole(chunks: Iterable<Uint8Array>): Buffer {
   return Buffer.concat(Array.from(chunks, (chunk) => Buffer.from(chunk)));
 }
-const formatPrometheus = (families: readonly MetricFamily[]) => whole(prometheusChunks(families));
-const formatOpenMetrics = (families: readonly MetricFamily[]) => whole(openMetricsChunks(families));
+const formatPrometheus = (families: FamilyStream) => whole(prometheusChunks(families));
+const formatOpenMetrics = (families: FamilyStream) => whole(openMetricsChunks(families));
 
 // ---- the oracle: a parser of its own, straight from the formats' grammar ---------------------------------------------------------
 
@@ -78,7 +85,7 @@ function unshift(text: string, shift: number): bigint {
   return BigInt(whole + fraction.padEnd(shift, '0'));
 }
 
-const gauge = (values: readonly Int64[], shift: MetricFamily['decimalShift'] = 0): MetricFamily => ({
+const gauge = (values: readonly SampleValue[], shift: SampleFamily['decimalShift'] = 0): SampleFamily => ({
   name: 'x',
   type: 'gauge',
   help: 'h',
@@ -212,6 +219,71 @@ for (const [title, format] of [
       assert.deepEqual(samples, []);
     });
 
+    test('a histogram has cumulative buckets, the sum and the count, each under its suffix', () => {
+      const family: MetricFamily = {
+        name: 'x_seconds',
+        type: 'histogram',
+        help: 'h',
+        bounds: [0.001, 2.5, 10],
+        histograms: [
+          { labels: labelSet(['i'], ['say "a"']), counts: [1, 0, 2, 3], sum: 31.5 },
+          { labels: NO_LABELS, counts: [0, 0, 0, 0], sum: 0 },
+        ],
+      };
+      const lines = format([family, gauge([7])])
+        .toString()
+        .split('\n')
+        .filter((line) => !line.startsWith('#') && line !== '');
+      assert.deepEqual(lines, [
+        'x_seconds_bucket{i="say \\"a\\"",le="0.001"} 1',
+        'x_seconds_bucket{i="say \\"a\\"",le="2.5"} 1',
+        'x_seconds_bucket{i="say \\"a\\"",le="10.0"} 3',
+        'x_seconds_bucket{i="say \\"a\\"",le="+Inf"} 6',
+        'x_seconds_sum{i="say \\"a\\""} 31.5',
+        'x_seconds_count{i="say \\"a\\""} 6',
+        'x_seconds_bucket{le="0.001"} 0',
+        'x_seconds_bucket{le="2.5"} 0',
+        'x_seconds_bucket{le="10.0"} 0',
+        'x_seconds_bucket{le="+Inf"} 0',
+        'x_seconds_sum 0',
+        'x_seconds_count 0',
+        'x{i="0"} 7',
+      ]);
+    });
+
+    test('a histogram family without histograms is not there', () => {
+      const family: MetricFamily = { name: 'x', type: 'histogram', help: 'h', bounds: [1], histograms: [] };
+      assert.deepEqual(
+        parse(format([family])).comments.filter((line) => line !== '# EOF'),
+        [],
+      );
+    });
+
+    test('what is no number never becomes a sample, whatever got past the types', () => {
+      const values = ['1\nlibvirt_up 0', 5, true, undefined, null, 6] as unknown as SampleValue[];
+      const { comments, samples } = parse(format([gauge(values)]));
+      assert.deepEqual(
+        samples.map(({ labels, value }) => [labels[0]?.[1], value]),
+        [
+          ['1', '5'],
+          ['5', '6'],
+        ],
+      );
+      assert.equal(comments[0], '# HELP x h');
+      const nothing = parse(format([gauge(['a', 'b'] as unknown as SampleValue[])]));
+      assert.deepEqual(
+        nothing.comments.filter((line) => line !== '# EOF'),
+        [],
+      );
+    });
+
+    test('a pause of the families is a chunk without bytes, and changes nothing in the text', () => {
+      const paused: FamilyStream = [PAUSE, gauge([1]), PAUSE, PAUSE, { ...gauge([2]), name: 'y' }];
+      const chunks = title === 'OpenMetrics' ? openMetricsChunks(paused) : prometheusChunks(paused);
+      assert.equal(Array.from(chunks, ({ length }) => length).filter((length) => length === 0).length, 3);
+      assert.equal(format(paused).toString(), format([gauge([1]), { ...gauge([2]), name: 'y' }]).toString());
+    });
+
     test('a help text is one line whatever it holds', () => {
       fc.assert(
         fc.property(fc.string({ unit: fc.constantFrom('\\', '\n', '"', 'n', ' ', 'é') }), (help) => {
@@ -267,7 +339,7 @@ test('Prometheus text has no info and no unknown type, and no quotes to escape i
 });
 
 test('OpenMetrics names a family without the suffix that its type adds', () => {
-  const comments = (name: string, type: MetricFamily['type'], unit?: string) =>
+  const comments = (name: string, type: SampleFamily['type'], unit?: string) =>
     parse(formatOpenMetrics([{ ...gauge([1]), name, type, ...(unit !== undefined && { unit }) }])).comments.slice(
       1,
       -1,

@@ -1,5 +1,13 @@
-import type { LabelSet, MetricFamily } from '../model/metric.ts';
-import { formatBigDecimal, MAX_NUMBER_LENGTH, writeAscii, writeDecimal } from './decimal.ts';
+import {
+  type FamilyStream,
+  type Histogram,
+  type HistogramFamily,
+  type LabelSet,
+  type MetricFamily,
+  PAUSE,
+  type SampleFamily,
+} from '../model/metric.ts';
+import { formatBigDecimal, formatNumber, NUMBER_LENGTH_MAX, writeAscii, writeDecimal } from './decimal.ts';
 
 /** What differs between the two text formats of Prometheus; `writeExposition` does what they share. */
 export interface Dialect {
@@ -12,6 +20,13 @@ export interface Dialect {
 const NEWLINE = 0x0a;
 /** Large enough that a chunk's own cost (a round trip to the compressor's thread) vanishes, small enough to forget about. */
 const CHUNK_BYTES = 256 * 1024;
+const EMPTY_CHUNK = Buffer.alloc(0);
+
+/** The chunk in the making: `bytes` up to `end` are not handed out yet. */
+interface Chunk {
+  bytes: Buffer;
+  end: number;
+}
 
 /** A chunk buffer that nobody uses now: as a rule there is one scrape at a time, and it finds its buffer here. */
 let spare: Buffer | undefined;
@@ -19,66 +34,108 @@ let spare: Buffer | undefined;
 /**
  * The families as text, chunk by chunk, so that the memory of a scrape does not grow with the host. **Each chunk is valid until the
  * next one is asked for**: its buffer is used again. Families without samples are left out, as Prometheus's own client libraries do:
- * a HELP without a series says nothing.
+ * a HELP without a series says nothing. Where the families pause, the chunk is empty, so that the caller can let the event loop run.
  *
  * Samples are written as bytes straight into the buffer, without an object or a string each: the name and the rendered labels are
  * copied, the number is computed in place. (Measured on 90,000 samples, 12 MB: 5 ms this way; 9 ms with a string for each family; 17 ms
  * with one string for all; 10 to 16 ms with strings written sample by sample.)
  */
-export function* writeExposition(families: Iterable<MetricFamily>, dialect: Dialect): Generator<Buffer, void, void> {
-  let bytes = spare ?? Buffer.allocUnsafeSlow(CHUNK_BYTES);
+export function* writeExposition(families: FamilyStream, dialect: Dialect): Generator<Buffer, void, void> {
+  const chunk: Chunk = { bytes: spare ?? Buffer.allocUnsafeSlow(CHUNK_BYTES), end: 0 };
   spare = undefined;
-  let end = 0;
   try {
     for (const family of families) {
-      const { labels, values, decimalShift, suffixes } = family;
-      if (labels.length === 0) continue;
-      const head = Buffer.from(dialect.describe(family));
-      let suffix = '';
-      let name: Uint8Array = Buffer.from(family.name);
-      for (let index = 0; index < labels.length; index++) {
-        if (suffixes !== undefined && suffixes[index] !== suffix) {
-          suffix = suffixes[index]!;
-          name = Buffer.from(family.name + suffix);
-        }
-        const set = labels[index]!;
-        const rendered = set.rendered ?? renderLabels(set);
-        const value = values[index]!;
-        const text = typeof value === 'bigint' ? formatBigDecimal(value, decimalShift) : undefined;
-        const headLength = index === 0 ? head.length : 0;
-        const needed = headLength + name.length + rendered.length + (text?.length ?? MAX_NUMBER_LENGTH) + 1;
-        if (end + needed > bytes.length) {
-          if (end > 0) yield bytes.subarray(0, end);
-          end = 0;
-          // A label value of hundreds of kilobytes is libvirt's to allow; it gets a buffer of its size.
-          if (needed > bytes.length) bytes = Buffer.allocUnsafeSlow(needed);
-        }
-        if (headLength > 0) {
-          bytes.set(head, end);
-          end += headLength;
-        }
-        bytes.set(name, end);
-        end += name.length;
-        bytes.set(rendered, end);
-        end += rendered.length;
-        end =
-          text === undefined ? writeDecimal(bytes, end, value as number, decimalShift) : writeAscii(bytes, end, text);
-        bytes[end++] = NEWLINE;
-      }
+      if (family === PAUSE) yield EMPTY_CHUNK;
+      else if (family.type === 'histogram') yield* writeHistograms(chunk, family, dialect);
+      else yield* writeSamples(chunk, family, dialect);
     }
-    if (end > 0) yield bytes.subarray(0, end);
-    if (dialect.trailer !== '') yield Buffer.from(dialect.trailer);
+    if (dialect.trailer !== '') yield* writeText(chunk, dialect.trailer);
+    if (chunk.end > 0) yield chunk.bytes.subarray(0, chunk.end);
   } finally {
-    if (bytes.length === CHUNK_BYTES) spare = bytes;
+    if (chunk.bytes.length === CHUNK_BYTES) spare = chunk.bytes;
   }
 }
 
-/** The labels of a sample with the blank that parts them from its value: `{domain="a"} `. Both formats print them alike. */
+function* writeSamples(chunk: Chunk, family: SampleFamily, dialect: Dialect): Generator<Buffer, void, void> {
+  const { labels, values, decimalShift } = family;
+  const name: Uint8Array = Buffer.from(family.name);
+  let isDescribed = false;
+  let { bytes, end } = chunk;
+  for (let index = 0; index < labels.length; index++) {
+    const value: unknown = values[index];
+    // The last guard of the page: whatever the types were told, nothing but a number becomes a sample.
+    if (typeof value !== 'number' && typeof value !== 'bigint') continue;
+    if (!isDescribed) {
+      isDescribed = true;
+      chunk.end = end;
+      yield* writeText(chunk, dialect.describe(family));
+      ({ bytes, end } = chunk);
+    }
+    const set = labels[index]!;
+    const rendered = set.rendered ?? renderLabels(set);
+    const text = typeof value === 'bigint' ? formatBigDecimal(value, decimalShift) : undefined;
+    const needed = name.length + rendered.length + (text?.length ?? NUMBER_LENGTH_MAX) + 1;
+    if (end + needed > bytes.length) {
+      chunk.end = end;
+      yield* makeRoom(chunk, needed);
+      ({ bytes, end } = chunk);
+    }
+    bytes.set(name, end);
+    end += name.length;
+    bytes.set(rendered, end);
+    end += rendered.length;
+    end = typeof value === 'number' ? writeDecimal(bytes, end, value, decimalShift) : writeAscii(bytes, end, text!);
+    bytes[end++] = NEWLINE;
+  }
+  chunk.end = end;
+}
+
+function* writeHistograms(chunk: Chunk, family: HistogramFamily, dialect: Dialect): Generator<Buffer, void, void> {
+  const { name, bounds, histograms } = family;
+  if (histograms.length === 0) return;
+  // Written as OpenMetrics writes them, so that the series are the same in both formats.
+  const ends = [...bounds.map((bound) => (Number.isInteger(bound) ? `${bound}.0` : String(bound))), '+Inf'];
+  yield* writeText(chunk, dialect.describe(family));
+  for (const histogram of histograms) yield* writeText(chunk, formatHistogram(name, ends, histogram));
+}
+
+function formatHistogram(name: string, ends: readonly string[], { labels, counts, sum }: Histogram): string {
+  const pairs = labelPairs(labels);
+  let count = 0;
+  const buckets = ends.map((end, index) => {
+    count += counts[index] ?? 0;
+    return `${name}_bucket{${[...pairs, `le="${end}"`].join(',')}} ${count}\n`;
+  });
+  const own = pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
+  return `${buckets.join('')}${name}_sum${own} ${formatNumber(sum)}\n${name}_count${own} ${count}\n`;
+}
+
+/** Writes a text of which there are few. */
+function* writeText(chunk: Chunk, text: string): Generator<Buffer, void, void> {
+  const own = Buffer.from(text);
+  if (chunk.end + own.length > chunk.bytes.length) yield* makeRoom(chunk, own.length);
+  chunk.bytes.set(own, chunk.end);
+  chunk.end += own.length;
+}
+
+/** Hands out what is in the chunk, so that `needed` bytes find room. */
+function* makeRoom(chunk: Chunk, needed: number): Generator<Buffer, void, void> {
+  if (chunk.end > 0) yield chunk.bytes.subarray(0, chunk.end);
+  chunk.end = 0;
+  // A label value of hundreds of kilobytes is libvirt's to allow; it gets a buffer of its size.
+  if (needed > chunk.bytes.length) chunk.bytes = Buffer.allocUnsafeSlow(needed);
+}
+
+/** The labels of a sample with the space that separates them from its value: `{domain="a"} `. Both formats print them alike. */
 function renderLabels(set: LabelSet): Uint8Array {
-  const pairs = set.names.map((name, index) => `${name}="${escapeQuoted(set.values[index]!)}"`);
+  const pairs = labelPairs(set);
   const rendered = Buffer.from(pairs.length === 0 ? ' ' : `{${pairs.join(',')}} `);
   set.rendered = rendered;
   return rendered;
+}
+
+function labelPairs({ names, values }: LabelSet): string[] {
+  return names.map((name, index) => `${name}="${escapeQuoted(values[index]!)}"`);
 }
 
 /** Escapes what stands between double quotes: label values in both formats, HELP in OpenMetrics. */

@@ -1,11 +1,11 @@
-import type { MetricFamily } from '../model/metric.ts';
+import type { FamilyStream } from '../model/metric.ts';
 import { formatOpenMetrics, OPENMETRICS_CONTENT_TYPE } from './openmetrics.ts';
 import { formatPrometheus, PROMETHEUS_CONTENT_TYPE } from './prometheus.ts';
 
 /** A way to print metric families, and the Content-Type that names it. */
 export interface ExpositionFormat {
   readonly contentType: string;
-  readonly format: (families: Iterable<MetricFamily>) => Generator<Uint8Array, void, void>;
+  readonly format: (families: FamilyStream) => Generator<Uint8Array, void, void>;
 }
 
 export const PROMETHEUS_FORMAT: ExpositionFormat = { contentType: PROMETHEUS_CONTENT_TYPE, format: formatPrometheus };
@@ -27,8 +27,8 @@ interface Clause {
 }
 
 /**
- * Chooses the format for an Accept header: the one of highest quality, an outright name before a wildcard, the earlier of two.
- * Whoever names nothing that virtlens speaks gets Prometheus's text format, as with Prometheus's client libraries; nobody is refused.
+ * Chooses the format for an Accept header: the one of highest quality, an exact name before a wildcard, the earlier of two. A header
+ * without a format that virtlens has gets Prometheus's text format, as with Prometheus's client libraries; nothing is refused.
  */
 export function negotiateFormat(accept: string | undefined): ExpositionFormat {
   let best: Clause | undefined;
@@ -41,7 +41,7 @@ export function negotiateFormat(accept: string | undefined): ExpositionFormat {
   return best?.format ?? PROMETHEUS_FORMAT;
 }
 
-/** The format that one clause of an Accept header asks for; nothing when virtlens has none such. */
+/** The format that one clause of an Accept header asks for; undefined when virtlens does not have it. */
 function parseClause(text: string): Clause | undefined {
   const [range = '', ...parameters] = splitOutsideQuotes(text, ';').map((part) => part.trim());
   let version: string | undefined;

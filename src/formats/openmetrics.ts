@@ -1,4 +1,4 @@
-import type { MetricFamily } from '../model/metric.ts';
+import type { FamilyStream, MetricFamily } from '../model/metric.ts';
 import { type Dialect, escapeQuoted, writeExposition } from './exposition.ts';
 
 /** OpenMetrics' text format, version 1.0.0 (https://prometheus.io/docs/specs/om/open_metrics_spec/). */
@@ -22,7 +22,7 @@ const DIALECT: Dialect = {
 };
 
 /** The families in OpenMetrics 1.0.0, the same series by the same names as in Prometheus's older format; chunks as there. */
-export function formatOpenMetrics(families: Iterable<MetricFamily>): Generator<Buffer, void, void> {
+export function formatOpenMetrics(families: FamilyStream): Generator<Buffer, void, void> {
   return writeExposition(families, DIALECT);
 }
 

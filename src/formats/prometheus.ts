@@ -1,4 +1,4 @@
-import type { MetricFamily, MetricType } from '../model/metric.ts';
+import type { FamilyStream, MetricType } from '../model/metric.ts';
 import { type Dialect, escapeHelp, writeExposition } from './exposition.ts';
 
 /** Prometheus's text format, version 0.0.4 (https://prometheus.io/docs/instrumenting/exposition_formats/). */
@@ -19,6 +19,6 @@ const DIALECT: Dialect = {
 };
 
 /** The families in Prometheus's text format 0.0.4, in chunks of which each is valid until the next. */
-export function formatPrometheus(families: Iterable<MetricFamily>): Generator<Buffer, void, void> {
+export function formatPrometheus(families: FamilyStream): Generator<Buffer, void, void> {
   return writeExposition(families, DIALECT);
 }

@@ -1,11 +1,11 @@
 import type { Int64 } from '../base/int64.ts';
 
 /**
- * What the agent says of itself for one scrape: the source of the `virtlens_…` and `process_…` families. Plain data like a Snapshot;
- * whoever serves the scrape fills it in.
+ * What virtlens says about itself for one scrape: the source of the `virtlens_…` and `process_…` families. Plain data like a Snapshot,
+ * made by what serves the scrape.
  */
-export interface AgentReport {
-  readonly build: AgentBuild;
+export interface SelfReport {
+  readonly build: BuildReport;
   readonly process: ProcessReport;
   readonly rpc: RpcStats;
   /** Milliseconds from the scrape's arrival until its samples were there, waiting for a collection included. */
@@ -13,7 +13,7 @@ export interface AgentReport {
 }
 
 /** Which virtlens this is. */
-export interface AgentBuild {
+export interface BuildReport {
   readonly version: string;
   /** The runtime's, such as `v26.10.0`. */
   readonly nodeVersion: string;
@@ -22,7 +22,7 @@ export interface AgentBuild {
   readonly arch: string;
 }
 
-/** The agent's own process. What the platform does not tell is undefined. */
+/** The process of virtlens. What the platform does not say is undefined. */
 export interface ProcessReport {
   /** User and system time, microseconds. */
   readonly cpuTimeUs: number;
@@ -35,7 +35,7 @@ export interface ProcessReport {
   readonly startTimeMs: number;
 }
 
-/** The calls made to libvirt since the agent started. */
+/** The calls made to libvirt since virtlens was started. */
 export interface RpcStats {
   /** One row a procedure that was called, each name once. */
   readonly procedures: readonly RpcProcedureStats[];

@@ -1,4 +1,6 @@
 import type { Int64 } from '../base/int64.ts';
+import type { CollectedName } from './collected.ts';
+import type { SampleValue } from './metric.ts';
 
 /**
  * One observation of one libvirt host at one instant. Plain immutable data: every schema is a pure function of it.
@@ -37,12 +39,14 @@ export interface CollectionReport {
   readonly durationMs: number;
   /** One row a statistics group or other task (`inventory`, `pools`, `jobs`), each name once. */
   readonly tasks: readonly CollectionTask[];
-  /** VMs that are in quarantine: their monitor does not answer. */
+  /** VMs that are in quarantine: their monitor does not reply. */
   readonly quarantined: number;
-  /** Calls that were given up waiting for and that the daemon still works on. */
+  /** Calls that nothing waits for any more and that the daemon still works on. */
   readonly blockedCalls: number;
-  /** Statistics that this build does not know: field name (with numbers as `N`) to the count of values seen. */
+  /** Statistics that this build does not know: field name (with numbers as `N`) to the count of values. */
   readonly unknownFields: ReadonlyMap<string, number>;
+  /** Statistics whose value had a type that they cannot have, and that were left out: likewise. */
+  readonly mistypedFields: ReadonlyMap<string, number>;
 }
 
 /** One task of a collection. */
@@ -175,7 +179,7 @@ export interface NovaFlavor {
 
 // ---- statistics ----------------------------------------------------------------------------------------------------------------
 
-/** The groups of libvirt's all-domain statistics, by the names that seeds and flags use. */
+/** The ten groups of libvirt's all-domain statistics, a subset of what can be collected. */
 export const STATS_GROUPS = [
   'state',
   'cpu_total',
@@ -187,26 +191,29 @@ export const STATS_GROUPS = [
   'iothread',
   'memory',
   'dirtyrate',
-] as const;
+] as const satisfies readonly CollectedName[];
 export type StatsGroup = (typeof STATS_GROUPS)[number];
 
-/** One VM's statistics, as `virConnectGetAllDomainStats` names them. A group that was not asked for or not answered is absent. */
+/**
+ * One VM's statistics, as `virConnectGetAllDomainStats` names them. A group that was not asked for, or that the reply lacks, is absent;
+ * a property that is undefined says the same.
+ */
 export interface DomainStats {
-  readonly state?: StateStats;
-  readonly cpu?: CpuStats;
-  readonly balloon?: BalloonStats;
-  readonly vcpu?: VcpuGroupStats;
+  readonly state?: StateStats | undefined;
+  readonly cpu?: CpuStats | undefined;
+  readonly balloon?: BalloonStats | undefined;
+  readonly vcpu?: VcpuGroupStats | undefined;
   /** libvirt's `net.count`: the interfaces the VM has, of which `interfaces` may lack some (SR-IOV ones have no statistics). */
-  readonly interfaceCount?: number;
-  readonly interfaces?: readonly InterfaceStats[];
+  readonly interfaceCount?: number | undefined;
+  readonly interfaces?: readonly InterfaceStats[] | undefined;
   /** libvirt's `block.count`: the length of `blocks`, unless libvirt stopped half-way. */
-  readonly blockCount?: number;
-  readonly blocks?: readonly BlockStats[];
+  readonly blockCount?: number | undefined;
+  readonly blocks?: readonly BlockStats[] | undefined;
   /** Event name (`cpu_cycles`) to its count. */
-  readonly perf?: ReadonlyMap<string, Int64>;
-  readonly iothread?: IoThreadGroupStats;
-  readonly memory?: MemoryStats;
-  readonly dirtyRate?: DirtyRateStats;
+  readonly perf?: ReadonlyMap<string, Int64> | undefined;
+  readonly iothread?: IoThreadGroupStats | undefined;
+  readonly memory?: MemoryStats | undefined;
+  readonly dirtyRate?: DirtyRateStats | undefined;
 }
 
 /** `state.*`: virDomainState and the reason enum that belongs to it. */
@@ -217,52 +224,52 @@ export interface StateStats {
 
 /** `cpu.*`, nanoseconds. */
 export interface CpuStats {
-  readonly timeNs?: Int64;
-  readonly userNs?: Int64;
-  readonly systemNs?: Int64;
-  readonly haltPollSuccessNs?: Int64;
-  readonly haltPollFailNs?: Int64;
-  readonly cacheMonitorCount?: number;
+  readonly timeNs?: Int64 | undefined;
+  readonly userNs?: Int64 | undefined;
+  readonly systemNs?: Int64 | undefined;
+  readonly haltPollSuccessNs?: Int64 | undefined;
+  readonly haltPollFailNs?: Int64 | undefined;
+  readonly cacheMonitorCount?: number | undefined;
   readonly cacheMonitors: readonly CacheMonitor[];
 }
 
 /** `cpu.cache.monitor.<num>.*`. */
 export interface CacheMonitor {
   readonly index: number;
-  readonly name?: string;
-  readonly vcpus?: string;
-  readonly bankCount?: number;
+  readonly name?: string | undefined;
+  readonly vcpus?: string | undefined;
+  readonly bankCount?: number | undefined;
   readonly banks: readonly CacheBank[];
 }
 
 export interface CacheBank {
   readonly index: number;
-  readonly id?: number;
-  readonly bytes?: Int64;
+  readonly id?: number | undefined;
+  readonly bytes?: Int64 | undefined;
 }
 
 /** `balloon.*`: KiB, except the fault and page counters and `lastUpdateS` (seconds since the epoch). */
 export interface BalloonStats {
-  readonly currentKiB?: Int64;
-  readonly maximumKiB?: Int64;
-  readonly swapInKiB?: Int64;
-  readonly swapOutKiB?: Int64;
-  readonly majorFaults?: Int64;
-  readonly minorFaults?: Int64;
-  readonly unusedKiB?: Int64;
-  readonly availableKiB?: Int64;
-  readonly rssKiB?: Int64;
-  readonly usableKiB?: Int64;
-  readonly lastUpdateS?: Int64;
-  readonly diskCachesKiB?: Int64;
-  readonly hugetlbPageAllocations?: Int64;
-  readonly hugetlbPageFailures?: Int64;
+  readonly currentKiB?: Int64 | undefined;
+  readonly maximumKiB?: Int64 | undefined;
+  readonly swapInKiB?: Int64 | undefined;
+  readonly swapOutKiB?: Int64 | undefined;
+  readonly majorFaults?: Int64 | undefined;
+  readonly minorFaults?: Int64 | undefined;
+  readonly unusedKiB?: Int64 | undefined;
+  readonly availableKiB?: Int64 | undefined;
+  readonly rssKiB?: Int64 | undefined;
+  readonly usableKiB?: Int64 | undefined;
+  readonly lastUpdateS?: Int64 | undefined;
+  readonly diskCachesKiB?: Int64 | undefined;
+  readonly hugetlbPageAllocations?: Int64 | undefined;
+  readonly hugetlbPageFailures?: Int64 | undefined;
 }
 
 /** `vcpu.*`. */
 export interface VcpuGroupStats {
-  readonly current?: number;
-  readonly maximum?: number;
+  readonly current?: number | undefined;
+  readonly maximum?: number | undefined;
   readonly vcpus: readonly VcpuStats[];
 }
 
@@ -270,100 +277,100 @@ export interface VcpuGroupStats {
 export interface VcpuStats {
   readonly index: number;
   /** virVcpuState. */
-  readonly state?: number;
-  readonly timeNs?: Int64;
-  readonly waitNs?: Int64;
-  readonly halted?: boolean;
-  readonly delayNs?: Int64;
+  readonly state?: number | undefined;
+  readonly timeNs?: Int64 | undefined;
+  readonly waitNs?: Int64 | undefined;
+  readonly halted?: boolean | undefined;
+  readonly delayNs?: Int64 | undefined;
   /** The physical CPU it ran on last; from the vCPU call, not the bulk statistics. */
-  readonly cpu?: number;
+  readonly cpu?: number | undefined;
   /** The physical CPUs it may run on, ascending; from the pinning call. */
-  readonly affinity?: readonly number[];
+  readonly affinity?: readonly number[] | undefined;
   /** Hypervisor counters such as `exits.sum`, by the rest of their name. */
-  readonly hypervisor?: ReadonlyMap<string, Int64>;
+  readonly hypervisor?: ReadonlyMap<string, SampleValue> | undefined;
 }
 
 /** `net.<num>.*`. */
 export interface InterfaceStats {
   /** libvirt's `<num>`: the position of the interface in the XML. */
   readonly index: number;
-  readonly name?: string;
-  readonly rxBytes?: Int64;
-  readonly rxPackets?: Int64;
-  readonly rxErrors?: Int64;
-  readonly rxDrops?: Int64;
-  readonly txBytes?: Int64;
-  readonly txPackets?: Int64;
-  readonly txErrors?: Int64;
-  readonly txDrops?: Int64;
+  readonly name?: string | undefined;
+  readonly rxBytes?: Int64 | undefined;
+  readonly rxPackets?: Int64 | undefined;
+  readonly rxErrors?: Int64 | undefined;
+  readonly rxDrops?: Int64 | undefined;
+  readonly txBytes?: Int64 | undefined;
+  readonly txPackets?: Int64 | undefined;
+  readonly txErrors?: Int64 | undefined;
+  readonly txDrops?: Int64 | undefined;
 }
 
 /** `block.<num>.*`: times in nanoseconds. */
 export interface BlockStats {
   /** libvirt's `<num>`. */
   readonly index: number;
-  readonly name?: string;
-  readonly backingIndex?: number;
-  readonly path?: string;
-  readonly readRequests?: Int64;
-  readonly readBytes?: Int64;
-  readonly readTimeNs?: Int64;
-  readonly writeRequests?: Int64;
-  readonly writeBytes?: Int64;
-  readonly writeTimeNs?: Int64;
-  readonly flushRequests?: Int64;
-  readonly flushTimeNs?: Int64;
-  readonly errors?: Int64;
-  readonly allocationBytes?: Int64;
-  readonly capacityBytes?: Int64;
-  readonly physicalBytes?: Int64;
-  readonly thresholdBytes?: Int64;
+  readonly name?: string | undefined;
+  readonly backingIndex?: number | undefined;
+  readonly path?: string | undefined;
+  readonly readRequests?: Int64 | undefined;
+  readonly readBytes?: Int64 | undefined;
+  readonly readTimeNs?: Int64 | undefined;
+  readonly writeRequests?: Int64 | undefined;
+  readonly writeBytes?: Int64 | undefined;
+  readonly writeTimeNs?: Int64 | undefined;
+  readonly flushRequests?: Int64 | undefined;
+  readonly flushTimeNs?: Int64 | undefined;
+  readonly errors?: Int64 | undefined;
+  readonly allocationBytes?: Int64 | undefined;
+  readonly capacityBytes?: Int64 | undefined;
+  readonly physicalBytes?: Int64 | undefined;
+  readonly thresholdBytes?: Int64 | undefined;
 }
 
 /** `iothread.*`. */
 export interface IoThreadGroupStats {
-  readonly count?: number;
+  readonly count?: number | undefined;
   readonly threads: readonly IoThreadStats[];
 }
 
 export interface IoThreadStats {
   readonly id: number;
-  readonly pollMaxNs?: Int64;
-  readonly pollGrow?: Int64;
-  readonly pollShrink?: Int64;
+  readonly pollMaxNs?: Int64 | undefined;
+  readonly pollGrow?: Int64 | undefined;
+  readonly pollShrink?: Int64 | undefined;
 }
 
 /** `memory.bandwidth.monitor.*`. */
 export interface MemoryStats {
-  readonly monitorCount?: number;
+  readonly monitorCount?: number | undefined;
   readonly monitors: readonly MemoryBandwidthMonitor[];
 }
 
 export interface MemoryBandwidthMonitor {
   readonly index: number;
-  readonly name?: string;
-  readonly vcpus?: string;
-  readonly nodeCount?: number;
+  readonly name?: string | undefined;
+  readonly vcpus?: string | undefined;
+  readonly nodeCount?: number | undefined;
   readonly nodes: readonly MemoryBandwidthNode[];
 }
 
 export interface MemoryBandwidthNode {
   readonly index: number;
-  readonly id?: number;
-  readonly bytesLocal?: Int64;
-  readonly bytesTotal?: Int64;
+  readonly id?: number | undefined;
+  readonly bytesLocal?: Int64 | undefined;
+  readonly bytesTotal?: Int64 | undefined;
 }
 
 /** `dirtyrate.*`. */
 export interface DirtyRateStats {
   /** virDomainDirtyRateStatus. */
-  readonly calcStatus?: number;
+  readonly calcStatus?: number | undefined;
   /** Seconds, on the host's monotonic clock as libvirt reports it. */
-  readonly calcStartTimeS?: Int64;
-  readonly calcPeriodS?: Int64;
-  readonly mebibytesPerSecond?: Int64;
+  readonly calcStartTimeS?: Int64 | undefined;
+  readonly calcPeriodS?: Int64 | undefined;
+  readonly mebibytesPerSecond?: Int64 | undefined;
   /** `page-sampling`, `dirty-bitmap` or `dirty-ring`. */
-  readonly calcMode?: string;
+  readonly calcMode?: string | undefined;
   readonly vcpus: readonly { readonly index: number; readonly mebibytesPerSecond: Int64 }[];
 }
 

@@ -1,20 +1,18 @@
-import type { Int64 } from '../base/int64.ts';
-import { subtractInt64 } from '../base/int64.ts';
+import { type Int64, subtractInt64 } from '../base/int64.ts';
 import type { BalloonStats } from '../model/snapshot.ts';
 import { bytesOfKiB } from './parts/bytes.ts';
 import { CONNECTION } from './parts/connection.ts';
 import { blockLabels, interfaceStatsLabels } from './parts/devices.ts';
 import { currentMemoryBytes, currentVcpus } from './parts/domain-info.ts';
+import { domainTable, itemTable, type Schema } from './parts/libvirt-tables.ts';
 import { BY_NAME_AND_UUID, vcpuLabels } from './parts/vm-labels.ts';
-import { NO_NEEDS, type Schema } from './table/schema.ts';
-import { domainTable, itemTable } from './table/table.ts';
 
 /**
  * The families of c5c3's libvirt telemetry document: its names and labels. `device` is the disk's target (`vda`), `interface` the
  * interface's target (`vnet0`), else its alias, else its MAC address.
  */
 export function c5c3Schema(): Schema {
-  return { name: 'c5c3', tables: [INFO, VCPU, MEMORY, BLOCK, INTERFACE, CONNECTION], needs: NO_NEEDS };
+  return { name: 'c5c3', tables: [INFO, VCPU, MEMORY, BLOCK, INTERFACE, CONNECTION] };
 }
 
 const INFO = domainTable({
@@ -33,7 +31,7 @@ const INFO = domainTable({
       name: 'libvirt_domain_info_memory_bytes',
       type: 'gauge',
       help: 'Assigned memory: the size of the balloon.',
-      group: 'balloon',
+      prefers: 'balloon',
       source: 'balloon.current, else the XML',
       value: currentMemoryBytes,
     },
@@ -42,7 +40,7 @@ const INFO = domainTable({
 
 const VCPU = itemTable({
   labels: vcpuLabels(['domain', 'uuid', 'vcpu'], ({ name, uuid }, vcpu) => [name, uuid, vcpu]),
-  group: 'vcpu',
+  needs: 'vcpu',
   items: (domain) => domain.stats.vcpu?.vcpus,
   rows: [
     {
@@ -58,7 +56,7 @@ const VCPU = itemTable({
 
 const MEMORY = domainTable({
   labels: BY_NAME_AND_UUID,
-  group: 'balloon',
+  needs: 'balloon',
   item: (domain) => domain.stats.balloon,
   rows: [
     {
@@ -80,7 +78,7 @@ function usedMemoryBytes({ availableKiB, unusedKiB }: BalloonStats): Int64 | und
 
 const BLOCK = itemTable({
   labels: blockLabels(['domain', 'uuid', 'device'], ({ name, uuid }, target) => [name, uuid, target]),
-  group: 'block',
+  needs: 'block',
   items: (domain) => domain.stats.blocks,
   rows: [
     {
@@ -116,7 +114,7 @@ const BLOCK = itemTable({
 
 const INTERFACE = itemTable({
   labels: interfaceStatsLabels(['domain', 'uuid', 'interface'], ({ name, uuid }, target) => [name, uuid, target]),
-  group: 'interface',
+  needs: 'interface',
   items: (domain) => domain.stats.interfaces,
   rows: [
     {

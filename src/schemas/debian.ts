@@ -1,12 +1,11 @@
 import type { DomainSnapshot } from '../model/snapshot.ts';
-import { activeDomain } from './parts/active.ts';
+import type { KuminaOptions } from './kumina.ts';
 import { CONNECTION } from './parts/connection.ts';
 import { BLOCK_ROWS, INTERFACE_ROWS } from './parts/device-rows.ts';
-import { cpuTimeNs } from './parts/domain-info.ts';
+import { activeDomain, cpuTimeNs } from './parts/domain-info.ts';
 import { domainInfoRows, STATE_MEANING } from './parts/domain-rows.ts';
+import { domainLabels, domainTable, hostTable, itemTable, type Schema, type Table } from './parts/libvirt-tables.ts';
 import { originalBlockLabels, originalInterfaceLabels, sourceFile } from './parts/original-labels.ts';
-import { NO_NEEDS, type Schema, type SchemaOptions } from './table/schema.ts';
-import { domainLabels, domainTable, hostTable, itemTable, type Table } from './table/table.ts';
 
 const SOURCE_NOTE = 'As in the original, `source_file` is empty for a disk that is not in a file.';
 const HEAD_NOTE = "At the head of Kumina's exporter; the packages do not have it yet.";
@@ -18,14 +17,13 @@ const HEAD_NOTE = "At the head of Kumina's exporter; the packages do not have it
  *
  * As there, VMs that are not active are not listed, nor are interfaces without a target; floppy drives are.
  */
-export function debianSchema({ exportNovaMetadata }: SchemaOptions): Schema {
+export function debianSchema({ exportNovaMetadata }: KuminaOptions): Schema {
   const vm: VmLabelling = exportNovaMetadata
     ? { names: ['domain', 'uuid', 'name', 'flavor', 'project_name'], values: novaValues }
     : { names: ['domain', 'uuid'], values: ({ name, uuid }) => [name, uuid] };
   return {
     name: 'debian',
     tables: [DOMAINS, infoTable(vm), blockTable(vm), interfaceTable(vm), CONNECTION],
-    needs: NO_NEEDS,
   };
 }
 
@@ -63,7 +61,7 @@ function infoTable(vm: VmLabelling): Table {
         name: 'libvirt_domain_state_code',
         type: 'gauge',
         help: `State of the VM: ${STATE_MEANING}`,
-        group: 'state',
+        needs: 'state',
         source: 'state.state',
         value: ({ stats }) => stats.state?.state,
       },
@@ -77,7 +75,7 @@ function blockTable(vm: VmLabelling): Table {
     labels: originalBlockLabels([...vm.names, 'source_file', 'target_device'], (domain, target, disk, path) =>
       disk?.device === 'cdrom' ? undefined : [...vm.values(domain), sourceFile(disk, path), target],
     ),
-    group: 'block',
+    needs: 'block',
     items: (domain) => activeDomain(domain)?.stats.blocks,
     rows: [
       ...BLOCK_ROWS.map((row) => ({ ...row, note: SOURCE_NOTE })),
@@ -127,7 +125,7 @@ function interfaceTable(vm: VmLabelling): Table {
       config?.sourceBridge ?? '',
       target,
     ]),
-    group: 'interface',
+    needs: 'interface',
     items: (domain) => activeDomain(domain)?.stats.interfaces,
     rows: INTERFACE_ROWS,
   });

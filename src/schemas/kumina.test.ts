@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { configOf, diskOf, domainOf, interfaceOf, samplesOf, snapshotOf } from '../../test/support/snapshots.ts';
+import {
+  configOf,
+  diskOf,
+  domainOf,
+  interfaceOf,
+  listFamilies,
+  samplesOf,
+  snapshotOf,
+} from '../../test/support/snapshots.ts';
 import type { BlockStats, DomainSnapshot, InterfaceStats } from '../model/snapshot.ts';
-import { createSchemaSet } from './schema-set.ts';
-import type { SchemaOptions } from './table/schema.ts';
+import { createSchemaSet, type SchemaOptions } from './schema-set.ts';
 
 const block = (index: number, name: string, rest: Partial<BlockStats> = {}): BlockStats => ({
   index,
@@ -18,7 +25,7 @@ const nic = (index: number, name: string | undefined): InterfaceStats => ({
 });
 
 function samples(domains: readonly DomainSnapshot[], options: Partial<SchemaOptions> = {}): string[] {
-  return samplesOf(createSchemaSet(['kumina'], options).families(snapshotOf(domains)).toArray());
+  return samplesOf(createSchemaSet(['kumina'], options).families(snapshotOf(domains)));
 }
 
 test('a running VM has all seventeen families, in the order, with the types and labels of the README', () => {
@@ -60,9 +67,7 @@ test('a running VM has all seventeen families, in the order, with the types and 
       ],
     },
   });
-  const families = createSchemaSet(['kumina'])
-    .families(snapshotOf([domain]))
-    .toArray();
+  const families = listFamilies(createSchemaSet(['kumina']).families(snapshotOf([domain])));
   const disk = '{domain="web \\"1\\"",source_file="/images/web.qcow2",target_device="vda"}';
   const vm = '{domain="web \\"1\\""}';
   const port = '{domain="web \\"1\\"",source_bridge="br0",target_device="vnet3"}';
@@ -262,8 +267,6 @@ test("Nova's labels follow the domain in every family of a VM, empty without its
 });
 
 test('a daemon that is away leaves libvirt_up alone', () => {
-  const families = createSchemaSet(['kumina'])
-    .families(snapshotOf([], { up: false }))
-    .toArray();
+  const families = listFamilies(createSchemaSet(['kumina']).families(snapshotOf([], { up: false })));
   assert.deepEqual(samplesOf(families), ['libvirt_up 0']);
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { MetricFamily } from '../model/metric.ts';
+import { listFamilies } from '../../test/support/snapshots.ts';
+import type { SampleFamily } from '../model/metric.ts';
 import type { DomainConfig, DomainSnapshot, DomainStats, NovaMetadata, Snapshot } from '../model/snapshot.ts';
 import { novaSchema } from './nova.ts';
 
@@ -54,16 +55,23 @@ const FULL: DomainStats = {
   vcpu: { current: 1, maximum: 1, vcpus: [] },
 };
 
-function families(...domains: readonly DomainSnapshot[]): readonly MetricFamily[] {
+function families(...domains: readonly DomainSnapshot[]): readonly SampleFamily[] {
   const snapshot: Snapshot = {
     takenAtMs: 0,
     up: true,
     host: undefined,
     domains,
     pools: undefined,
-    collection: { durationMs: 0, tasks: [], quarantined: 0, blockedCalls: 0, unknownFields: new Map() },
+    collection: {
+      durationMs: 0,
+      tasks: [],
+      quarantined: 0,
+      blockedCalls: 0,
+      unknownFields: new Map(),
+      mistypedFields: new Map(),
+    },
   };
-  return novaSchema().tables.flatMap((table) => table.select(() => true)(snapshot));
+  return novaSchema().tables.flatMap((table) => listFamilies(table.select(() => true)(snapshot)));
 }
 
 /** The family's short name, label values and value of every sample. */

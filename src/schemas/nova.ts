@@ -1,8 +1,7 @@
 import { type Int64, subtractInt64 } from '../base/int64.ts';
 import type { DomainSnapshot } from '../model/snapshot.ts';
 import { cpuTimeNs } from './parts/domain-info.ts';
-import { NO_NEEDS, type Schema } from './table/schema.ts';
-import { domainLabels, domainTable } from './table/table.ts';
+import { domainLabels, domainTable, type Schema } from './parts/libvirt-tables.ts';
 
 /**
  * The families of the Libvirt Nova Exporter (https://github.com/compendius/libvirt_nova_exporter_py): the names, types, help texts,
@@ -12,7 +11,7 @@ import { domainLabels, domainTable } from './table/table.ts';
  * As there, only running VMs that Nova made are listed. Unlike there, a figure that the guest does not report is absent and not 0.
  */
 export function novaSchema(): Schema {
-  return { name: 'nova', tables: [INSTANCES], isForSomeVms: true, needs: NO_NEEDS };
+  return { name: 'nova', tables: [INSTANCES], isForSomeVms: true };
 }
 
 const INSTANCES = domainTable({
@@ -27,7 +26,7 @@ const INSTANCES = domainTable({
       name: 'libvirt_nova_instance_cpu_time_total',
       type: 'counter',
       help: 'instance vcpu time',
-      group: 'cpu_total',
+      needs: 'cpu_total',
       source: 'cpu.time',
       note: 'Nanoseconds.',
       value: cpuTimeNs,
@@ -36,7 +35,7 @@ const INSTANCES = domainTable({
       name: 'libvirt_nova_instance_memory_alloc_kb',
       type: 'gauge',
       help: 'instance memory allocated',
-      group: 'balloon',
+      needs: 'balloon',
       source: 'balloon.available',
       note: 'KiB. Absent, not 0, when the guest does not report it.',
       value: ({ stats }) => stats.balloon?.availableKiB,
@@ -45,7 +44,7 @@ const INSTANCES = domainTable({
       name: 'libvirt_nova_instance_memory_cache_used_kb',
       type: 'gauge',
       help: 'instance memory used including buffers/cache',
-      group: 'balloon',
+      needs: 'balloon',
       source: 'balloon.available - balloon.unused',
       note: 'KiB. Absent, not 0, when the guest does not report it.',
       value: (domain) => usedKiB(domain, domain.stats.balloon?.unusedKiB),
@@ -54,7 +53,7 @@ const INSTANCES = domainTable({
       name: 'libvirt_nova_instance_memory_used_kb',
       type: 'gauge',
       help: 'instance memory used without buffers/cache',
-      group: 'balloon',
+      needs: 'balloon',
       source: 'balloon.available - balloon.usable',
       note: 'KiB. Absent, not 0, when the guest does not report it.',
       value: (domain) => usedKiB(domain, domain.stats.balloon?.usableKiB),

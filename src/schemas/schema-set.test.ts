@@ -1,13 +1,21 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { configOf, diskOf, domainOf, interfaceOf, samplesOf, snapshotOf } from '../../test/support/snapshots.ts';
+import {
+  configOf,
+  diskOf,
+  domainOf,
+  interfaceOf,
+  listFamilies,
+  samplesOf,
+  snapshotOf,
+} from '../../test/support/snapshots.ts';
+import { COLLECTED_NAMES, type CollectedName } from '../model/collected.ts';
 import type { MetricFamily } from '../model/metric.ts';
-import { type DomainConfig, type DomainSnapshot, STATS_GROUPS, type StatsGroup } from '../model/snapshot.ts';
-import { createSchemaSet, SCHEMA_NAMES, type SchemaName } from './schema-set.ts';
-import type { SchemaOptions } from './table/schema.ts';
+import type { DomainConfig, DomainSnapshot } from '../model/snapshot.ts';
+import { createSchemaSet, SCHEMA_NAMES, type SchemaName, type SchemaOptions } from './schema-set.ts';
 
-const EVERYTHING = { vcpuHypervisorCounters: true, vcpuMapping: true };
+const EVERYTHING = { enabled: new Set(COLLECTED_NAMES) };
 
 /** Every choice of schemes, the empty one included. */
 const COMBINATIONS = Array.from({ length: 2 ** SCHEMA_NAMES.length }, (_, bits) =>
@@ -54,21 +62,25 @@ test('the order is always the same, and naming a scheme twice does nothing', () 
   assert.deepEqual(names(['extended', 'kumina', 'c5c3', 'kumina']), names(['kumina', 'c5c3', 'extended']));
 });
 
-test('a set asks for the groups that its schemes read and for no other', () => {
-  const groups = (names: readonly SchemaName[], options: Partial<SchemaOptions> = {}) =>
-    [...createSchemaSet(names, options).groups].sort();
-  assert.deepEqual(groups([]), []);
-  assert.deepEqual(groups(['kumina']), ['balloon', 'block', 'cpu_total', 'interface', 'vcpu']);
-  assert.deepEqual(groups(['c5c3']), ['balloon', 'block', 'interface', 'vcpu']);
-  assert.deepEqual(groups(['extended']), [...STATS_GROUPS].sort());
-  assert.deepEqual(groups(['kumina', 'c5c3'], { groups: new Set<StatsGroup>(['vcpu', 'state']) }), ['vcpu']);
+test('a set needs what its schemes read and nothing else', () => {
+  const needs = (names: readonly SchemaName[], options: Partial<SchemaOptions> = {}) =>
+    [...createSchemaSet(names, options).needs].sort();
+  const onDemand = ['vcpu_hypervisor', 'vcpu_mapping'];
+  assert.deepEqual(needs([]), []);
+  assert.deepEqual(needs(['kumina']), ['balloon', 'block', 'cpu_total', 'interface', 'vcpu']);
+  assert.deepEqual(needs(['c5c3']), ['balloon', 'block', 'interface', 'vcpu']);
+  assert.deepEqual(needs(['nova']), ['balloon', 'cpu_total', 'vcpu']);
+  assert.deepEqual(needs(['extended']), COLLECTED_NAMES.filter((name) => !onDemand.includes(name)).sort());
+  assert.deepEqual(needs(['kumina', 'extended'], EVERYTHING), [...COLLECTED_NAMES].sort());
+  assert.deepEqual(needs(['kumina'], EVERYTHING), needs(['kumina']));
 });
 
-test('pools, jobs and the vCPU mapping are needed by the extended scheme alone', () => {
-  assert.deepEqual(createSchemaSet(['kumina', 'c5c3']).needs, { pools: false, jobs: false, vcpuMapping: false });
-  assert.deepEqual(createSchemaSet(['kumina', 'extended']).needs, { pools: true, jobs: true, vcpuMapping: false });
-  assert.equal(createSchemaSet(['extended'], { vcpuMapping: true }).needs.vcpuMapping, true);
-  assert.equal(createSchemaSet(['kumina'], { vcpuMapping: true }).needs.vcpuMapping, false);
+test('a set needs nothing that is switched off, and nothing that is of no use without it', () => {
+  const needs = (names: readonly SchemaName[], ...enabled: CollectedName[]) =>
+    [...createSchemaSet(names, { enabled: new Set(enabled) }).needs].sort();
+  assert.deepEqual(needs(['kumina', 'c5c3'], 'vcpu', 'state'), ['vcpu']);
+  assert.deepEqual(needs(['extended'], 'pools', 'vcpu_mapping', 'vcpu_hypervisor'), ['pools']);
+  assert.deepEqual(needs(['extended'], 'vcpu', 'vcpu_mapping'), ['vcpu', 'vcpu_mapping']);
 });
 
 test('a group that is switched off takes its families with it, and leaves what the XML says', () => {
@@ -82,16 +94,15 @@ test('a group that is switched off takes its families with it, and leaves what t
       vcpu: { vcpus: [{ index: 0, timeNs: 1 }] },
     },
   });
-  const set = createSchemaSet(SCHEMA_NAMES, { groups: new Set<StatsGroup>(['state']) });
-  const names = set
-    .families(snapshotOf([domain]))
-    .toArray()
-    .map(({ name }) => name);
+  const set = createSchemaSet(SCHEMA_NAMES, { enabled: new Set<CollectedName>(['state']) });
+  const names = listFamilies(set.families(snapshotOf([domain]))).map(({ name }) => name);
   assert.deepEqual(names, [
     'libvirt_domain_info_maximum_memory_bytes',
+    'libvirt_domain_info_memory_usage_bytes',
     'libvirt_domain_info_virtual_cpus',
     'libvirt_up',
     'libvirt_domain_info_vcpus',
+    'libvirt_domain_info_memory_bytes',
     'libvirt_domains_number',
     'libvirt_domain_info',
     'libvirt_domain_state_code',
@@ -185,8 +196,7 @@ const domainTwice = fc.record({ id: maybe(fc.constant(1)), config: maybe(config)
 
 const options: fc.Arbitrary<Partial<SchemaOptions>> = fc.record({
   exportNovaMetadata: fc.boolean(),
-  vcpuHypervisorCounters: fc.boolean(),
-  vcpuMapping: fc.boolean(),
+  enabled: fc.subarray([...COLLECTED_NAMES]).map((names) => new Set(names)),
 });
 
 /** The series of families: name, suffix and labels. */
@@ -207,7 +217,7 @@ test('no series is there twice, columns are parallel, and what is kept between s
         ['first', 'vm-'],
         ['second', prefix],
       ] as const) {
-        const families = set.families(snapshotOf(at(moment, name))).toArray();
+        const families = listFamilies(set.families(snapshotOf(at(moment, name))));
         const series = seriesOf(families);
         assert.equal(new Set(series).size, series.length);
         for (const { labels, values, decimalShift } of families) {
@@ -217,7 +227,7 @@ test('no series is there twice, columns are parallel, and what is kept between s
             assert.ok(values.every((value) => typeof value === 'bigint' || Number.isInteger(value)));
         }
         // A copy of the XML is an object never met before: nothing is kept for it.
-        const anew = set.families(snapshotOf(structuredClone(at(moment, name)))).toArray();
+        const anew = listFamilies(set.families(snapshotOf(structuredClone(at(moment, name)))));
         assert.deepEqual(samplesOf(families), samplesOf(anew));
       }
     }),

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { samplesOf, snapshotOf } from '../../test/support/snapshots.ts';
-import { type AgentReport, RPC_DURATION_BOUNDS_S } from '../model/self-report.ts';
+import { listFamilies, samplesOf, snapshotOf } from '../../test/support/snapshots.ts';
+import { RPC_DURATION_BOUNDS_S, type SelfReport } from '../model/self-report.ts';
 import { createSchemaSet, SCHEMA_NAMES } from './schema-set.ts';
-import { AGENT_FAMILIES, agentFamilies } from './self.ts';
+import { SELF_FAMILIES, selfFamilies } from './self.ts';
 
-const REPORT: AgentReport = {
+const REPORT: SelfReport = {
   build: { version: '1.2.3', nodeVersion: 'v26.10.0', platform: 'linux', arch: 'x64' },
   process: {
     cpuTimeUs: 1_234_567,
@@ -31,7 +31,7 @@ const REPORT: AgentReport = {
   scrapeDurationMs: 12.3456,
 };
 
-test('the agent says how it is and how the collection went', () => {
+test('virtlens says how it is and how the collection went', () => {
   const snapshot = snapshotOf([], {
     takenAtMs: 1_700_000_000_000,
     collection: {
@@ -43,11 +43,10 @@ test('the agent says how it is and how the collection went', () => {
       quarantined: 2,
       blockedCalls: 1,
       unknownFields: new Map([['vcpu.N.new', 4]]),
+      mistypedFields: new Map([['net.N.rx.bytes', 2]]),
     },
   });
-  const bucket = (le: string, value: number) =>
-    `virtlens_libvirt_rpc_duration_seconds_bucket{procedure="ConnectGetAllDomainStats",le="${le}"} ${value}`;
-  assert.deepEqual(samplesOf(agentFamilies(REPORT, snapshot)), [
+  assert.deepEqual(samplesOf(selfFamilies(REPORT, snapshot)), [
     'virtlens_build_info{version="1.2.3",nodeversion="v26.10.0",platform="linux",arch="x64"} 1',
     'virtlens_scrape_duration_seconds 12346e-6',
     'virtlens_collection_duration_seconds 400250e-6',
@@ -59,37 +58,29 @@ test('the agent says how it is and how the collection went', () => {
     'virtlens_collector_success{collector="block"} 1',
     'virtlens_collector_success{collector="jobs"} 0',
     'virtlens_unknown_statistics{field="vcpu.N.new"} 4',
+    'virtlens_mistyped_statistics{field="net.N.rx.bytes"} 2',
     'virtlens_libvirt_rpc_calls_total{procedure="ConnectGetAllDomainStats",outcome="ok"} 3',
     'virtlens_libvirt_rpc_calls_total{procedure="ConnectGetAllDomainStats",outcome="timeout"} 1',
     'process_cpu_seconds_total 1234567e-6',
     'process_resident_memory_bytes 70000000',
     'process_open_fds 21',
     'process_start_time_seconds 1700000000123e-3',
-    bucket('0.001', 0),
-    bucket('0.005', 1),
-    bucket('0.025', 1),
-    bucket('0.1', 1),
-    bucket('0.5', 3),
-    bucket('2.5', 3),
-    bucket('10.0', 3),
-    bucket('+Inf', 4),
-    'virtlens_libvirt_rpc_duration_seconds_sum{procedure="ConnectGetAllDomainStats"} 31.5',
-    'virtlens_libvirt_rpc_duration_seconds_count{procedure="ConnectGetAllDomainStats"} 4',
+    'virtlens_libvirt_rpc_duration_seconds{procedure="ConnectGetAllDomainStats"} buckets 0 1 0 0 2 0 0 1 sum 31.5',
   ]);
 });
 
 test('before the first call there is no family of calls', () => {
-  const families = agentFamilies({ ...REPORT, rpc: { procedures: [] } }, snapshotOf([]));
+  const families = listFamilies(selfFamilies({ ...REPORT, rpc: { procedures: [] } }, snapshotOf([])));
   assert.deepEqual(
     families.map(({ name }) => name).filter((name) => name.includes('rpc')),
     [],
   );
 });
 
-test("the agent's families are all on the list, and none is a scheme's", () => {
-  const listed = AGENT_FAMILIES.map(({ name }) => name);
-  for (const { name, type, help } of agentFamilies(REPORT, snapshotOf([]))) {
-    const row = AGENT_FAMILIES.find((family) => family.name === name);
+test("virtlens's own families are all on the list, and none is a scheme's", () => {
+  const listed = SELF_FAMILIES.map(({ name }) => name);
+  for (const { name, type, help } of listFamilies(selfFamilies(REPORT, snapshotOf([])))) {
+    const row = SELF_FAMILIES.find((family) => family.name === name);
     assert.deepEqual([row?.type, row?.help], [type, help]);
   }
   const schemes = new Set(createSchemaSet(SCHEMA_NAMES).rows.map(({ name }) => name));

@@ -1,17 +1,11 @@
-import { addInt64, type Int64 } from '../base/int64.ts';
-import { type LabelSet, labelSet, type MetricFamily } from '../model/metric.ts';
-import {
-  type AgentReport,
-  RPC_DURATION_BOUNDS_S,
-  type RpcProcedureStats,
-  type RpcStats,
-} from '../model/self-report.ts';
+import { type HistogramFamily, labelSet, type MetricFamily, type PAUSE } from '../model/metric.ts';
+import { RPC_DURATION_BOUNDS_S, type RpcStats, type SelfReport } from '../model/self-report.ts';
 import type { CollectionReport, Snapshot } from '../model/snapshot.ts';
 import { type FamilyInfo, listTable } from './table/table.ts';
 
-/** What the agent's own families are made of. */
-interface Own {
-  readonly report: AgentReport;
+/** What virtlens's own families are made of. */
+interface Self {
+  readonly report: SelfReport;
   readonly collection: CollectionReport;
   readonly takenAtMs: number;
 }
@@ -24,7 +18,7 @@ function microseconds(milliseconds: number): number {
 const TABLES = [
   listTable({
     labels: ['version', 'nodeversion', 'platform', 'arch'],
-    items: ({ report }: Own) => [report.build],
+    items: ({ report }: Self) => [report.build],
     values: ({ version, nodeVersion, platform, arch }) => [version, nodeVersion, platform, arch],
     rows: [
       {
@@ -38,7 +32,7 @@ const TABLES = [
   }),
   listTable({
     labels: [],
-    items: (own: Own) => [own],
+    items: (self: Self) => [self],
     values: () => [],
     rows: [
       {
@@ -83,7 +77,7 @@ const TABLES = [
   }),
   listTable({
     labels: ['collector'],
-    items: ({ collection }: Own) => collection.tasks,
+    items: ({ collection }: Self) => collection.tasks,
     values: ({ name }) => [name],
     rows: [
       {
@@ -105,7 +99,7 @@ const TABLES = [
   }),
   listTable({
     labels: ['field'],
-    items: ({ collection }: Own) => [...collection.unknownFields],
+    items: ({ collection }: Self) => [...collection.unknownFields],
     values: ([field]) => [field],
     rows: [
       {
@@ -118,8 +112,22 @@ const TABLES = [
     ],
   }),
   listTable({
+    labels: ['field'],
+    items: ({ collection }: Self) => [...collection.mistypedFields],
+    values: ([field]) => [field],
+    rows: [
+      {
+        name: 'virtlens_mistyped_statistics',
+        type: 'gauge',
+        help: 'Number of values of a statistic that were left out because they had a type that the statistic cannot have.',
+        source: 'virtlens',
+        value: ([, count]) => count,
+      },
+    ],
+  }),
+  listTable({
     labels: ['procedure', 'outcome'],
-    items: ({ report }: Own) =>
+    items: ({ report }: Self) =>
       report.rpc.procedures.flatMap(({ procedure, outcomes }) =>
         Array.from(outcomes, ([outcome, count]) => ({ procedure, outcome, count })),
       ),
@@ -136,7 +144,7 @@ const TABLES = [
   }),
   listTable({
     labels: [],
-    items: ({ report }: Own) => [report.process],
+    items: ({ report }: Self) => [report.process],
     values: () => [],
     rows: [
       {
@@ -187,6 +195,7 @@ const TABLES = [
   }),
 ];
 
+/** As the reference page lists it; `le` is added by the formats. */
 const RPC_DURATION: FamilyInfo = {
   name: 'virtlens_libvirt_rpc_duration_seconds',
   type: 'histogram',
@@ -194,54 +203,39 @@ const RPC_DURATION: FamilyInfo = {
   unit: 'seconds',
   decimalShift: 0,
   labels: ['procedure', 'le'],
-  group: undefined,
+  needs: [],
   prefers: undefined,
   source: 'virtlens',
   note: undefined,
 };
 
-/** Every family that `agentFamilies` may yield: the source of the reference page. */
-export const AGENT_FAMILIES: readonly FamilyInfo[] = [...TABLES.flatMap(({ families }) => families), RPC_DURATION];
+/** Every family that `selfFamilies` may yield: the source of the reference page. */
+export const SELF_FAMILIES: readonly FamilyInfo[] = [...TABLES.flatMap(({ families }) => families), RPC_DURATION];
 
 const EVALUATIONS = TABLES.map((table) => table.select(() => true));
 
 /** virtlens's own families, whatever the schemes: how it is, and how the collection of `snapshot` went. */
-export function agentFamilies(report: AgentReport, snapshot: Snapshot): MetricFamily[] {
-  const own: Own = { report, collection: snapshot.collection, takenAtMs: snapshot.takenAtMs };
-  return [...EVALUATIONS.flatMap((evaluate) => evaluate(own)), ...rpcDurations(report.rpc)];
+export function* selfFamilies(
+  report: SelfReport,
+  snapshot: Snapshot,
+): Generator<MetricFamily | typeof PAUSE, void, void> {
+  const self: Self = { report, collection: snapshot.collection, takenAtMs: snapshot.takenAtMs };
+  for (const evaluate of EVALUATIONS) yield* evaluate(self);
+  if (report.rpc.procedures.length > 0) yield rpcDurations(report.rpc);
 }
 
-/** The `le` values: written as OpenMetrics writes them, so that the series are the same in both formats. */
-const BUCKETS: readonly string[] = [
-  ...RPC_DURATION_BOUNDS_S.map((bound) => (Number.isInteger(bound) ? bound.toFixed(1) : String(bound))),
-  '+Inf',
-];
-
-function rpcDurations({ procedures }: RpcStats): MetricFamily[] {
-  if (procedures.length === 0) return [];
-  const labels: LabelSet[] = [];
-  const values: Int64[] = [];
-  const suffixes: string[] = [];
-  const add = (suffix: string, own: LabelSet, value: Int64): void => {
-    labels.push(own);
-    values.push(value);
-    suffixes.push(suffix);
+function rpcDurations({ procedures }: RpcStats): HistogramFamily {
+  const { name, help } = RPC_DURATION;
+  return {
+    name,
+    type: 'histogram',
+    help,
+    unit: 'seconds',
+    bounds: RPC_DURATION_BOUNDS_S,
+    histograms: procedures.map(({ procedure, durationCounts, durationSumS }) => ({
+      labels: labelSet(['procedure'], [procedure]),
+      counts: durationCounts,
+      sum: durationSumS,
+    })),
   };
-  for (const stats of procedures) addHistogram(stats, add);
-  const { name, type, help } = RPC_DURATION;
-  return [{ name, type, help, unit: 'seconds', decimalShift: 0, labels, values, suffixes }];
-}
-
-function addHistogram(
-  { procedure, durationCounts, durationSumS }: RpcProcedureStats,
-  add: (suffix: string, labels: LabelSet, value: Int64) => void,
-): void {
-  let count: Int64 = 0;
-  BUCKETS.forEach((bound, i) => {
-    count = addInt64(count, durationCounts[i] ?? 0);
-    add('_bucket', labelSet(RPC_DURATION.labels, [procedure, bound]), count);
-  });
-  const own = labelSet(['procedure'], [procedure]);
-  add('_sum', own, durationSumS);
-  add('_count', own, count);
 }

@@ -191,7 +191,14 @@ function snapshot(...domains: DomainSnapshot[]): Snapshot {
     host: undefined,
     domains,
     pools: undefined,
-    collection: { durationMs: 1, tasks: [], quarantined: 0, blockedCalls: 0, unknownFields: new Map() },
+    collection: {
+      durationMs: 1,
+      tasks: [],
+      quarantined: 0,
+      blockedCalls: 0,
+      unknownFields: new Map(),
+      mistypedFields: new Map(),
+    },
   };
 }
 

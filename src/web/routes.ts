@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { constants, createGzip } from 'node:zlib';
 import type { Logger } from '../base/logger.ts';
 import { encodingQuality, negotiateFormat } from '../formats/negotiate.ts';
-import type { MetricFamily } from '../model/metric.ts';
+import type { FamilyStream } from '../model/metric.ts';
 import { WebError } from './error.ts';
 import { type LandingPage, renderLandingPage } from './landing-page.ts';
 
@@ -33,7 +33,7 @@ export interface GatherRequest {
 export interface RouteOptions {
   /** Begins with a slash. */
   readonly telemetryPath: string;
-  readonly gather: (request: GatherRequest) => Promise<Iterable<MetricFamily>>;
+  readonly gather: (request: GatherRequest) => Promise<FamilyStream>;
   /** What `/-/ready` says. */
   readonly isReady: () => boolean;
   /** The page at `/`. Without it the telemetry path is all there is, as in exporters that virtlens stands in for. */
@@ -103,7 +103,7 @@ async function serveMetrics(
   response.once('close', () => {
     if (!response.writableEnded) controller.abort();
   });
-  let families: Iterable<MetricFamily>;
+  let families: FamilyStream;
   try {
     families = await gather({ deadlineMs: readDeadline(request.headers), signal: controller.signal });
   } catch (error) {

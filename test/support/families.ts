@@ -73,9 +73,7 @@ export const FAMILIES: readonly MetricFamily[] = [
     type: 'histogram',
     help: 'How long calls took.',
     unit: 'seconds',
-    decimalShift: 6,
-    labels: [labelSet(['le'], ['0.5']), labelSet(['le'], ['+Inf']), NO_LABELS, NO_LABELS],
-    values: [2_000_000, 3_000_000, 1_250_001, 3_000_000],
-    suffixes: ['_bucket', '_bucket', '_sum', '_count'],
+    bounds: [0.5],
+    histograms: [{ labels: NO_LABELS, counts: [2, 1], sum: 1.250001 }],
   },
 ];

@@ -1,4 +1,4 @@
-import type { MetricFamily } from '../../src/model/metric.ts';
+import { type FamilyStream, type LabelSet, type MetricFamily, PAUSE } from '../../src/model/metric.ts';
 import type { DiskConfig, DomainConfig, DomainSnapshot, InterfaceConfig, Snapshot } from '../../src/model/snapshot.ts';
 
 /** Hand-made snapshots for the tests of this room, and families as readable lines. */
@@ -11,7 +11,14 @@ export function snapshotOf(domains: readonly DomainSnapshot[], rest: Partial<Sna
     host: undefined,
     domains,
     pools: undefined,
-    collection: { durationMs: 0, tasks: [], quarantined: 0, blockedCalls: 0, unknownFields: new Map() },
+    collection: {
+      durationMs: 0,
+      tasks: [],
+      quarantined: 0,
+      blockedCalls: 0,
+      unknownFields: new Map(),
+      mistypedFields: new Map(),
+    },
     ...rest,
   };
 }
@@ -87,13 +94,25 @@ export function interfaceOf(rest: Partial<InterfaceConfig>): InterfaceConfig {
   };
 }
 
+/** The families of a stream, without its pauses. */
+export function listFamilies<Family extends MetricFamily>(stream: Iterable<Family | typeof PAUSE>): Family[] {
+  return [...stream].filter((family) => family !== PAUSE);
+}
+
 /** Every sample as `name{label="value"} number`, a shifted number as `NeD` (5e-9 is 5 nanoseconds of a family in seconds). */
-export function samplesOf(families: readonly MetricFamily[]): string[] {
-  return families.flatMap(({ name, labels, values, decimalShift, suffixes }) =>
-    labels.map((set, i) => {
-      const pairs = set.names.map((label, j) => `${label}=${JSON.stringify(set.values[j])}`).join(',');
-      const shift = decimalShift === 0 ? '' : `e-${decimalShift}`;
-      return `${name}${suffixes?.[i] ?? ''}${pairs === '' ? '' : `{${pairs}}`} ${values[i]}${shift}`;
-    }),
-  );
+export function samplesOf(stream: FamilyStream): string[] {
+  return listFamilies(stream).flatMap((family) => {
+    const { name } = family;
+    if (family.type !== 'histogram') {
+      const shift = family.decimalShift === 0 ? '' : `e-${family.decimalShift}`;
+      return family.labels.map((set, i) => `${name}${showLabels(set)} ${family.values[i]}${shift}`);
+    }
+    return family.histograms.map(
+      ({ labels, counts, sum }) => `${name}${showLabels(labels)} buckets ${counts.join(' ')} sum ${sum}`,
+    );
+  });
+}
+
+function showLabels({ names, values }: LabelSet): string {
+  return names.length === 0 ? '' : `{${names.map((name, i) => `${name}=${JSON.stringify(values[i])}`).join(',')}}`;
 }

@@ -86,7 +86,14 @@ export function makeSnapshot(names: readonly string[], overrides: Partial<Snapsh
     host: undefined,
     domains: names.map((name) => makeDomain(name)),
     pools: undefined,
-    collection: { durationMs: 1, tasks: [], quarantined: 0, blockedCalls: 0, unknownFields: new Map() },
+    collection: {
+      durationMs: 1,
+      tasks: [],
+      quarantined: 0,
+      blockedCalls: 0,
+      unknownFields: new Map(),
+      mistypedFields: new Map(),
+    },
     ...overrides,
   };
 }

@@ -218,7 +218,7 @@ class BulkRun {
       if (record === undefined) continue;
       byUuid.delete(domain.uuid);
       if (record.state === 'gone') continue;
-      const stats = decoder.decode(params);
+      const stats = decoder.decode(params, this.#request.tally);
       if (
         isPartial(domain.id, stats, record.lastFull(nowMs), { driver: session.host.driver, noWait: session.noWait })
       ) {
@@ -393,7 +393,8 @@ class BulkRun {
     const time = { askedMs, answeredMs: clock.monotonicMs() };
     for (const { domain, params } of records) {
       const record = byUuid.get(domain.uuid);
-      if (record !== undefined && record.state !== 'gone') record.takeJobless(domain.id, decoder.decode(params), time);
+      if (record !== undefined && record.state !== 'gone')
+        record.takeJobless(domain.id, decoder.decode(params, this.#request.tally), time);
     }
   }
 

@@ -3,6 +3,7 @@ import type { Logger } from '../../base/logger.ts';
 import type { Session } from '../../connection/session.ts';
 import type { DomainRef, TypedParams } from '../../libvirt/index.ts';
 import type { DomainRecord, HungCall } from '../inventory/domain-record.ts';
+import type { FieldTally } from './field-tally.ts';
 import type { StatsDecoder } from './stats-decoder.ts';
 
 /** The most bulk calls that the daemon may have unanswered at once, those that hang included. */
@@ -33,6 +34,8 @@ export interface BulkRequest {
   /** Bits of virDomainStatsTypes; not 0, which libvirt takes for 'all'. */
   readonly statsBits: number;
   readonly records: readonly DomainRecord[];
+  /** Counts the statistics of this collection that could not be used. */
+  readonly tally: FieldTally;
   /** Aborts at the deadline; what has been answered by then stands. */
   readonly signal: AbortSignal;
   /** Called for a VM that the daemon no longer knows. */

@@ -104,7 +104,14 @@ function start(
     host: undefined,
     domains: domains ?? [],
     pools: undefined,
-    collection: { durationMs: 0, tasks: [], quarantined: 0, blockedCalls: 0, unknownFields: new Map() },
+    collection: {
+      durationMs: 0,
+      tasks: [],
+      quarantined: 0,
+      blockedCalls: 0,
+      unknownFields: new Map(),
+      mistypedFields: new Map(),
+    },
   };
   const done = runNova(argv, {
     stdout,

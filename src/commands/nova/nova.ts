@@ -5,7 +5,7 @@ import type { Logger } from '../../base/logger.ts';
 import { defineFlags, FlagError, type FlagValues } from '../../cli/flags.ts';
 import { canNeverWork } from '../../cli/libvirt-connect.ts';
 import { type LibvirtUri, LibvirtUriError, parseLibvirtUri } from '../../libvirt/uri.ts';
-import type { Snapshot, StatsGroup } from '../../model/snapshot.ts';
+import { type Snapshot, STATS_GROUPS, type StatsGroup } from '../../model/snapshot.ts';
 import { openRotatingLog, type RotatingLog, RotatingLogError } from '../../outputs/rotating-file.ts';
 import { createSchemaSet } from '../../schemas/schema-set.ts';
 import { WebError } from '../../web/error.ts';
@@ -120,7 +120,11 @@ async function serve(
   const { promise: ended, resolve: end } = Promise.withResolvers<Error | undefined>();
   process.onSignal(['SIGTERM', 'SIGINT'], () => end(undefined));
   const schemas = createSchemaSet(['nova']);
-  const collector = process.openCollector(uri, schemas.groups, logger);
+  const collector = process.openCollector(
+    uri,
+    new Set(STATS_GROUPS.filter((group) => schemas.needs.has(group))),
+    logger,
+  );
   let web: WebServer | undefined;
   try {
     web = await startWebServer({

@@ -9,10 +9,11 @@ import { VERSION } from '../../cli/version.ts';
 import { collectInBackground } from '../../collect/background.ts';
 import { type Collector, createCollector } from '../../collect/collector.ts';
 import { type LibvirtUri, LibvirtUriError, parseLibvirtUri } from '../../libvirt/uri.ts';
-import type { MetricFamily } from '../../model/metric.ts';
+import { COLLECTED_NAMES } from '../../model/collected.ts';
+import type { FamilyStream } from '../../model/metric.ts';
 import { STATS_GROUPS, type StatsGroup } from '../../model/snapshot.ts';
 import { createSchemaSet, SCHEMA_NAMES, type SchemaName } from '../../schemas/schema-set.ts';
-import { agentFamilies } from '../../schemas/self.ts';
+import { selfFamilies } from '../../schemas/self.ts';
 import { WebError } from '../../web/error.ts';
 import { type GatherRequest, startWebServer, type WebServer } from '../../web/server/server.ts';
 
@@ -193,21 +194,20 @@ async function serve(
   const stop = Promise.withResolvers<number>();
   process.onSignal(['SIGTERM', 'SIGINT'], () => stop.resolve(0));
   const monitor = createAgentMonitor();
-  const groups = new Set(STATS_GROUPS.filter((group) => (flags as Record<string, unknown>)[`collector.${group}`]));
+  const enabled = new Set(COLLECTED_NAMES.filter((name) => (flags as Record<string, unknown>)[`collector.${name}`]));
   const schemas = createSchemaSet(flags.schema as readonly SchemaName[], {
     exportNovaMetadata: flags['libvirt.export-nova-metadata'],
-    vcpuHypervisorCounters: flags['collector.vcpu_hypervisor'],
-    vcpuMapping: flags['collector.vcpu_mapping'],
-    groups,
+    enabled,
   });
+  const { needs } = schemas;
   const direct = createCollector({
     connect: connectTo(uri, monitor.noteCall),
     target: uri.text,
-    groups: schemas.groups,
-    pools: schemas.needs.pools && flags['collector.pools'],
-    jobs: schemas.needs.jobs && flags['collector.jobs'],
-    vcpuMapping: schemas.needs.vcpuMapping,
-    hypervisorCounters: flags['collector.vcpu_hypervisor'],
+    groups: new Set(STATS_GROUPS.filter((group) => needs.has(group))),
+    pools: needs.has('pools'),
+    jobs: needs.has('jobs'),
+    vcpuMapping: needs.has('vcpu_mapping'),
+    hypervisorCounters: needs.has('vcpu_hypervisor'),
     filter,
     isHopeless: canNeverWork,
     clock,
@@ -258,14 +258,14 @@ async function gather(
   monitor: AgentMonitor,
   defaultTimeoutMs: number,
   clock: Clock,
-): Promise<Iterable<MetricFamily>> {
+): Promise<FamilyStream> {
   const startedMs = clock.monotonicMs();
   const timeoutMs = request.deadlineMs ?? defaultTimeoutMs;
   const marginMs = Math.min(MARGIN_MAX_MS, Math.max(MARGIN_MIN_MS, timeoutMs / 10));
   const snapshot = await collector.collect({ deadlineMs: Math.max(1, timeoutMs - marginMs) });
   return (function* () {
     yield* schemas.families(snapshot);
-    yield* agentFamilies(monitor.report(clock.monotonicMs() - startedMs), snapshot);
+    yield* selfFamilies(monitor.report(clock.monotonicMs() - startedMs), snapshot);
   })();
 }
 

@@ -2,8 +2,8 @@ import { BLOCK_ROWS, INTERFACE_ROWS } from '../parts/device-rows.ts';
 import { blockLabels, interfaceStatsLabels } from '../parts/devices.ts';
 import { cpuTimeNs } from '../parts/domain-info.ts';
 import { domainInfoRows, VCPU_TIME_ROW } from '../parts/domain-rows.ts';
+import { domainTable, itemTable, type Row, type Table } from '../parts/libvirt-tables.ts';
 import { BY_NAME, vcpuLabels } from '../parts/vm-labels.ts';
-import { domainTable, itemTable, type Row, type Table } from '../table/table.ts';
 
 const NOTE = 'Only where no other chosen scheme has the statistic.';
 
@@ -18,19 +18,19 @@ export const BASE_TABLES: readonly Table[] = [
   }),
   itemTable({
     labels: vcpuLabels(['domain', 'vcpu'], ({ name }, vcpu) => [name, vcpu]),
-    group: 'vcpu',
+    needs: 'vcpu',
     items: (domain) => domain.stats.vcpu?.vcpus,
     rows: [noted(VCPU_TIME_ROW)],
   }),
   itemTable({
     labels: blockLabels(['domain', 'target_device'], ({ name }, target) => [name, target]),
-    group: 'block',
+    needs: 'block',
     items: (domain) => domain.stats.blocks,
     rows: BLOCK_ROWS.map(noted),
   }),
   itemTable({
     labels: interfaceStatsLabels(['domain', 'target_device'], ({ name }, target) => [name, target]),
-    group: 'interface',
+    needs: 'interface',
     items: (domain) => domain.stats.interfaces,
     rows: INTERFACE_ROWS.map(noted),
   }),

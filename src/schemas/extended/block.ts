@@ -1,11 +1,17 @@
-import type { DiskConfig } from '../../model/snapshot.ts';
+import type { DiskConfig, DomainConfig } from '../../model/snapshot.ts';
+import { BLOCK_CAPACITY_ROW, BLOCK_TIME_ROWS } from '../parts/device-rows.ts';
 import { blockLabels, listedDisks } from '../parts/devices.ts';
+import { IO_LIMITS } from '../parts/io-limits.ts';
+import { domainTable, itemLabels, itemTable, type Row, type Table } from '../parts/libvirt-tables.ts';
 import { BY_NAME } from '../parts/vm-labels.ts';
-import { domainTable, itemLabels, itemTable, perConfig, type Row, type Table } from '../table/table.ts';
+import { keptPer } from '../table/owners.ts';
+
+const NOTE = "Tinkoff's and inovex's.";
+const TIME_NOTE = "Tinkoff's and inovex's; Kumina's at its head has `_seconds_total` without `_time`.";
 
 const BLOCKS = domainTable({
   labels: BY_NAME,
-  group: 'block',
+  needs: 'block',
   item: (domain) => domain.stats,
   rows: [
     {
@@ -20,44 +26,10 @@ const BLOCKS = domainTable({
 
 const BLOCK = itemTable({
   labels: blockLabels(['domain', 'target_device'], ({ name }, target) => [name, target]),
-  group: 'block',
+  needs: 'block',
   items: (domain) => domain.stats.blocks,
   rows: [
-    {
-      name: 'libvirt_domain_block_stats_read_time_seconds_total',
-      type: 'counter',
-      help: 'Time spent on read requests to a block device.',
-      decimalShift: 9,
-      source: 'block.<num>.rd.times',
-      note: "Tinkoff's and inovex's; `libvirt_domain_block_stats_read_seconds_total` in Kumina's newer ones.",
-      value: ({ readTimeNs }) => readTimeNs,
-    },
-    {
-      name: 'libvirt_domain_block_stats_write_time_seconds_total',
-      type: 'counter',
-      help: 'Time spent on write requests to a block device.',
-      decimalShift: 9,
-      source: 'block.<num>.wr.times',
-      note: "Tinkoff's and inovex's; `libvirt_domain_block_stats_write_seconds_total` in Kumina's newer ones.",
-      value: ({ writeTimeNs }) => writeTimeNs,
-    },
-    {
-      name: 'libvirt_domain_block_stats_flush_requests_total',
-      type: 'counter',
-      help: 'Flush requests to a block device.',
-      source: 'block.<num>.fl.reqs',
-      note: "Tinkoff's and inovex's.",
-      value: ({ flushRequests }) => flushRequests,
-    },
-    {
-      name: 'libvirt_domain_block_stats_flush_time_seconds_total',
-      type: 'counter',
-      help: 'Time spent on flush requests to a block device.',
-      decimalShift: 9,
-      source: 'block.<num>.fl.times',
-      note: "Tinkoff's and inovex's.",
-      value: ({ flushTimeNs }) => flushTimeNs,
-    },
+    ...BLOCK_TIME_ROWS.map((row) => ({ ...row, note: TIME_NOTE })),
     {
       name: 'libvirt_domain_block_stats_errors_total',
       type: 'counter',
@@ -73,14 +45,7 @@ const BLOCK = itemTable({
       note: "Tinkoff's.",
       value: ({ allocationBytes }) => allocationBytes,
     },
-    {
-      name: 'libvirt_domain_block_stats_capacity_bytes',
-      type: 'gauge',
-      help: 'Size of a block device as the guest sees it.',
-      source: 'block.<num>.capacity',
-      note: "Tinkoff's and inovex's.",
-      value: ({ capacityBytes }) => capacityBytes,
-    },
+    { ...BLOCK_CAPACITY_ROW, note: NOTE },
     {
       name: 'libvirt_domain_block_stats_physicalsize_bytes',
       type: 'gauge',
@@ -135,7 +100,7 @@ const BLOCK_INFO = itemTable({
       disk.serial ?? '',
     ],
   }),
-  group: 'block',
+  needs: 'block',
   items: ({ config }) => config && listedDisks(config),
   rows: [
     {
@@ -149,7 +114,7 @@ const BLOCK_INFO = itemTable({
   ],
 });
 
-const limitedDisks = perConfig((config) => listedDisks(config).filter(({ ioTune }) => ioTune.size > 0));
+const limitedDisks = keptPer((config: DomainConfig) => listedDisks(config).filter(({ ioTune }) => ioTune.size > 0));
 
 const LIMITS = itemTable({
   labels: itemLabels<DiskConfig, DiskConfig>({
@@ -158,51 +123,9 @@ const LIMITS = itemTable({
     hasKey: (key, disk) => key === disk,
     values: ({ name }, { target }) => [name, target],
   }),
-  group: 'block',
+  needs: 'block',
   items: ({ config }) => config && limitedDisks(config),
-  rows: (
-    [
-      ['total_bytes_sec', 'limit_total_bytes', 'Bytes a second that may be read and written together'],
-      ['read_bytes_sec', 'limit_read_bytes', 'Bytes a second that may be read'],
-      ['write_bytes_sec', 'limit_write_bytes', 'Bytes a second that may be written'],
-      ['total_iops_sec', 'limit_total_requests', 'Requests a second, reads and writes together'],
-      ['read_iops_sec', 'limit_read_requests', 'Read requests a second'],
-      ['write_iops_sec', 'limit_write_requests', 'Write requests a second'],
-      ['total_bytes_sec_max', 'limit_burst_total_bytes', 'Bytes a second in a burst, reads and writes together'],
-      ['read_bytes_sec_max', 'limit_burst_read_bytes', 'Bytes a second that may be read in a burst'],
-      ['write_bytes_sec_max', 'limit_burst_write_bytes', 'Bytes a second that may be written in a burst'],
-      ['total_iops_sec_max', 'limit_burst_total_requests', 'Requests a second in a burst, reads and writes together'],
-      ['read_iops_sec_max', 'limit_burst_read_requests', 'Read requests a second in a burst'],
-      ['write_iops_sec_max', 'limit_burst_write_requests', 'Write requests a second in a burst'],
-      [
-        'total_bytes_sec_max_length',
-        'limit_burst_total_bytes_length_seconds',
-        'How long a burst of bytes may last, reads and writes together',
-      ],
-      ['read_bytes_sec_max_length', 'limit_burst_read_bytes_length_seconds', 'How long a burst of read bytes may last'],
-      [
-        'write_bytes_sec_max_length',
-        'limit_burst_write_bytes_length_seconds',
-        'How long a burst of written bytes may last',
-      ],
-      [
-        'total_iops_sec_max_length',
-        'limit_burst_length_total_requests_seconds',
-        'How long a burst of requests may last, reads and writes together',
-      ],
-      [
-        'read_iops_sec_max_length',
-        'limit_burst_length_read_requests_seconds',
-        'How long a burst of read requests may last',
-      ],
-      [
-        'write_iops_sec_max_length',
-        'limit_burst_length_write_requests_seconds',
-        'How long a burst of write requests may last',
-      ],
-      ['size_iops_sec', 'size_iops_bytes', 'Size in which requests are counted against the limits'],
-    ] as const
-  ).map(
+  rows: IO_LIMITS.map(
     ([element, name, what]): Row<DiskConfig> => ({
       name: `libvirt_domain_block_stats_${name}`,
       type: 'gauge',

@@ -1,12 +1,13 @@
 import type { Int64 } from '../../base/int64.ts';
 import type { CacheBank, CacheMonitor, DomainSnapshot, VcpuStats } from '../../model/snapshot.ts';
 import { measuredCpu } from '../parts/domain-info.ts';
+import { VCPU_ROWS } from '../parts/domain-rows.ts';
+import { domainTable, itemTable, type Table } from '../parts/libvirt-tables.ts';
 import { BY_NAME, statisticLabels, vcpuLabels } from '../parts/vm-labels.ts';
-import { domainTable, itemTable, type Table } from '../table/table.ts';
 
 const CPU = domainTable({
   labels: BY_NAME,
-  group: 'cpu_total',
+  needs: 'cpu_total',
   item: measuredCpu,
   rows: [
     {
@@ -58,7 +59,7 @@ const CACHE_MONITORS: readonly Table[] = [
       name ?? '',
       vcpus ?? '',
     ]),
-    group: 'cpu_total',
+    needs: 'cpu_total',
     items: (domain) => domain.stats.cpu?.cacheMonitors,
     rows: [
       {
@@ -72,7 +73,7 @@ const CACHE_MONITORS: readonly Table[] = [
   }),
   itemTable({
     labels: statisticLabels<CacheMonitor>(['monitor'], ({ index }) => [String(index)]),
-    group: 'cpu_total',
+    needs: 'cpu_total',
     items: (domain) => domain.stats.cpu?.cacheMonitors,
     rows: [
       {
@@ -90,7 +91,7 @@ const CACHE_MONITORS: readonly Table[] = [
       String(bank.index),
       bank.id === undefined ? '' : String(bank.id),
     ]),
-    group: 'cpu_total',
+    needs: 'cpu_total',
     items: monitoredBanks,
     rows: [
       {
@@ -117,7 +118,7 @@ function monitoredBanks({ stats }: DomainSnapshot): readonly MonitoredBank[] | u
 
 const VCPUS = domainTable({
   labels: BY_NAME,
-  group: 'vcpu',
+  needs: 'vcpu',
   item: (domain) => domain.stats.vcpu,
   rows: [
     {
@@ -135,35 +136,10 @@ const VCPU_LABELS = vcpuLabels(['domain', 'vcpu'], ({ name }, vcpu) => [name, vc
 
 const VCPU = itemTable({
   labels: VCPU_LABELS,
-  group: 'vcpu',
+  needs: 'vcpu',
   items: (domain) => domain.stats.vcpu?.vcpus,
   rows: [
-    {
-      name: 'libvirt_domain_vcpu_state',
-      type: 'gauge',
-      help: 'State of a vCPU: 0 offline, 1 running, 2 blocked on a resource.',
-      source: 'vcpu.<num>.state',
-      note: "Tinkoff's and inovex's.",
-      value: ({ state }) => state,
-    },
-    {
-      name: 'libvirt_domain_vcpu_wait_seconds_total',
-      type: 'counter',
-      help: 'Time a vCPU spent waiting on I/O; the host counts it with CONFIG_SCHEDSTATS only.',
-      decimalShift: 9,
-      source: 'vcpu.<num>.wait',
-      note: "Tinkoff's and inovex's.",
-      value: ({ waitNs }) => waitNs,
-    },
-    {
-      name: 'libvirt_domain_vcpu_delay_seconds_total',
-      type: 'counter',
-      help: "Time a vCPU was ready to run and waited in the host scheduler's queue: the steal time that the guest sees.",
-      decimalShift: 9,
-      source: 'vcpu.<num>.delay',
-      note: "Tinkoff's and inovex's.",
-      value: ({ delayNs }) => delayNs,
-    },
+    ...VCPU_ROWS.map((row) => ({ ...row, note: "Tinkoff's and inovex's." })),
     {
       name: 'libvirt_domain_vcpu_halted',
       type: 'gauge',
@@ -178,7 +154,7 @@ const VCPU = itemTable({
 export const VCPU_MAPPING: readonly Table[] = [
   itemTable({
     labels: VCPU_LABELS,
-    group: 'vcpu',
+    needs: ['vcpu', 'vcpu_mapping'],
     items: (domain) => domain.stats.vcpu?.vcpus,
     rows: [
       {
@@ -196,7 +172,7 @@ export const VCPU_MAPPING: readonly Table[] = [
       String(index),
       affinity?.join(',') ?? '',
     ]),
-    group: 'vcpu',
+    needs: ['vcpu', 'vcpu_mapping'],
     items: (domain) => domain.stats.vcpu?.vcpus,
     rows: [
       {
@@ -214,7 +190,7 @@ export const VCPU_MAPPING: readonly Table[] = [
 /** The hypervisor's counters of every vCPU, one family. */
 export const VCPU_COUNTERS: Table = itemTable({
   labels: statisticLabels<VcpuCounter>(['vcpu', 'stat'], ({ vcpu, stat }) => [String(vcpu), stat]),
-  group: 'vcpu',
+  needs: ['vcpu', 'vcpu_hypervisor'],
   items: vcpuCounters,
   rows: [
     {
@@ -243,7 +219,7 @@ function vcpuCounters({ stats }: DomainSnapshot): readonly VcpuCounter[] | undef
 const IO_THREADS: readonly Table[] = [
   domainTable({
     labels: BY_NAME,
-    group: 'iothread',
+    needs: 'iothread',
     item: (domain) => domain.stats.iothread,
     rows: [
       {
@@ -257,7 +233,7 @@ const IO_THREADS: readonly Table[] = [
   }),
   itemTable({
     labels: statisticLabels<{ readonly id: number }>(['iothread'], ({ id }) => [String(id)]),
-    group: 'iothread',
+    needs: 'iothread',
     items: (domain) => domain.stats.iothread?.threads,
     rows: [
       {

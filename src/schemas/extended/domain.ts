@@ -1,7 +1,7 @@
 import type { Int64 } from '../../base/int64.ts';
 import type { DomainJob, DomainSnapshot } from '../../model/snapshot.ts';
+import { domainLabels, domainTable, type Row, type Table } from '../parts/libvirt-tables.ts';
 import { BY_NAME, BY_NAME_AND_UUID } from '../parts/vm-labels.ts';
-import { domainLabels, domainTable, type Row, type Table } from '../table/table.ts';
 
 const INFO = domainTable({
   labels: domainLabels(['domain', 'uuid', 'os_type', 'os_type_machine'], ({ name, uuid, config }) => [
@@ -74,7 +74,7 @@ const OPENSTACK = domainTable({
 
 const STATE = domainTable({
   labels: BY_NAME_AND_UUID,
-  group: 'state',
+  needs: 'state',
   item: (domain) => domain.stats.state,
   rows: [
     {
@@ -125,6 +125,7 @@ const FRESHNESS = domainTable({
 
 const JOB = domainTable({
   labels: BY_NAME,
+  needs: 'jobs',
   item: runningJob,
   rows: [
     {

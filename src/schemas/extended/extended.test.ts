@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { configOf, diskOf, domainOf, interfaceOf, samplesOf, snapshotOf } from '../../../test/support/snapshots.ts';
+import { COLLECTED_NAMES } from '../../model/collected.ts';
 import type { DomainJob, DomainSnapshot, Snapshot } from '../../model/snapshot.ts';
-import { createSchemaSet } from '../schema-set.ts';
-import type { SchemaOptions } from '../table/schema.ts';
+import { createSchemaSet, type SchemaOptions } from '../schema-set.ts';
 
 /** The samples of `extended` about VMs whose names begin with one of these prefixes. */
 function samples(
@@ -12,7 +12,7 @@ function samples(
   options: Partial<SchemaOptions> = {},
   rest: Partial<Snapshot> = {},
 ): string[] {
-  const lines = samplesOf(createSchemaSet(['extended'], options).families(snapshotOf(domains, rest)).toArray());
+  const lines = samplesOf(createSchemaSet(['extended'], options).families(snapshotOf(domains, rest)));
   return lines.filter((line) => prefixes.some((prefix) => line.startsWith(`libvirt_${prefix}`)));
 }
 
@@ -261,7 +261,7 @@ test("the vCPUs' counters and mapping are there when they are switched on", () =
     });
   const prefixes = ['domain_vcpu_cpu', 'domain_vcpu_aff', 'domain_vcpu_hyp'];
   assert.deepEqual(samples([withAffinity([0, 1])], prefixes), []);
-  const options = { vcpuHypervisorCounters: true, vcpuMapping: true };
+  const options = { enabled: new Set(COLLECTED_NAMES) };
   assert.deepEqual(samples([withAffinity([0, 1])], prefixes, options), [
     'libvirt_domain_vcpu_cpu{domain="a",vcpu="0"} 3',
     'libvirt_domain_vcpu_affinity_info{domain="a",vcpu="0",cpus="0,1"} 1',

@@ -1,5 +1,5 @@
 import { CONNECTION } from '../parts/connection.ts';
-import type { Schema, SchemaOptions } from '../table/schema.ts';
+import type { Schema } from '../parts/libvirt-tables.ts';
 import { BASE_TABLES } from './base.ts';
 import { BLOCK_TABLES } from './block.ts';
 import { CPU_TABLES, VCPU_COUNTERS, VCPU_MAPPING } from './cpu.ts';
@@ -14,7 +14,7 @@ import { PERF } from './perf.ts';
  * them. Names are those of Tinkoff's (https://github.com/Tinkoff/libvirt-exporter) and inovex's (https://github.com/inovex/prometheus-libvirt-exporter)
  * exporters where one of them has the statistic.
  */
-export function extendedSchema({ vcpuHypervisorCounters, vcpuMapping }: SchemaOptions): Schema {
+export function extendedSchema(): Schema {
   return {
     name: 'extended',
     tables: [
@@ -22,14 +22,13 @@ export function extendedSchema({ vcpuHypervisorCounters, vcpuMapping }: SchemaOp
       ...HOST_TABLES,
       ...DOMAIN_TABLES,
       ...CPU_TABLES,
-      ...(vcpuMapping ? VCPU_MAPPING : []),
-      ...(vcpuHypervisorCounters ? [VCPU_COUNTERS] : []),
+      ...VCPU_MAPPING,
+      VCPU_COUNTERS,
       PERF,
       ...MEMORY_TABLES,
       ...BLOCK_TABLES,
       ...INTERFACE_TABLES,
     ],
     fillers: BASE_TABLES,
-    needs: { pools: true, jobs: true, vcpuMapping },
   };
 }

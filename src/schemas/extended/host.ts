@@ -1,6 +1,6 @@
 import type { StoragePool } from '../../model/snapshot.ts';
+import { hostTable, type Table } from '../parts/libvirt-tables.ts';
 import { versionText } from '../parts/version.ts';
-import { hostTable, type Table } from '../table/table.ts';
 
 /** The host's own families of `extended`. */
 export const HOST_TABLES: readonly Table[] = [
@@ -40,6 +40,7 @@ export const HOST_TABLES: readonly Table[] = [
   }),
   hostTable({
     labels: ['storage_pool'],
+    needs: 'pools',
     items: ({ pools }) => pools ?? [],
     values: ({ name }) => [name],
     rows: [

@@ -1,13 +1,13 @@
 import type { InterfaceConfig } from '../../model/snapshot.ts';
 import { interfaceName } from '../parts/devices.ts';
+import { domainTable, itemLabels, itemTable, type Table } from '../parts/libvirt-tables.ts';
 import { BY_NAME } from '../parts/vm-labels.ts';
-import { domainTable, itemLabels, itemTable, type Table } from '../table/table.ts';
 
 /** The families of `extended` about network interfaces. */
 export const INTERFACE_TABLES: readonly Table[] = [
   domainTable({
     labels: BY_NAME,
-    group: 'interface',
+    needs: 'interface',
     item: (domain) => domain.stats,
     rows: [
       {
@@ -46,7 +46,7 @@ export const INTERFACE_TABLES: readonly Table[] = [
         config.virtualInterfaceId ?? '',
       ],
     }),
-    group: 'interface',
+    needs: 'interface',
     items: ({ config }) => config?.interfaces,
     rows: [
       {

@@ -5,120 +5,44 @@ import type {
   MemoryBandwidthMonitor,
   MemoryBandwidthNode,
 } from '../../model/snapshot.ts';
-import { bytesOfKiB } from '../parts/bytes.ts';
+import { BALLOON_ROWS, HUGE_PAGE_ROWS } from '../parts/balloon-rows.ts';
+import { domainTable, itemTable, type Table } from '../parts/libvirt-tables.ts';
 import { BY_NAME, statisticLabels, vcpuLabels } from '../parts/vm-labels.ts';
-import { domainTable, itemTable, type Table } from '../table/table.ts';
 
 const BYTES_PER_MIB = 1_048_576;
 
+const SWAP_NOTE = "inovex's; a counter in truth, a gauge by its name.";
+const NOTES: ReadonlyMap<string, string> = new Map([
+  ['libvirt_domain_memory_stats_swap_in_bytes', SWAP_NOTE],
+  ['libvirt_domain_memory_stats_swap_out_bytes', SWAP_NOTE],
+  [
+    'libvirt_domain_memory_stats_disk_caches_bytes',
+    "inovex's; `libvirt_domain_memory_stats_disk_cache_bytes` in Tinkoff's.",
+  ],
+]);
+
 const BALLOON = domainTable({
   labels: BY_NAME,
-  group: 'balloon',
+  needs: 'balloon',
   item: (domain) => domain.stats.balloon,
   rows: [
-    {
-      name: 'libvirt_domain_memory_stats_swap_in_bytes',
-      type: 'gauge',
-      help: 'Data the guest has read from its swap space since it was started. It only grows.',
-      source: 'balloon.swap_in',
-      note: "inovex's; a counter in truth, a gauge by its name.",
-      value: ({ swapInKiB }) => bytesOfKiB(swapInKiB),
-    },
-    {
-      name: 'libvirt_domain_memory_stats_swap_out_bytes',
-      type: 'gauge',
-      help: 'Memory the guest has written to its swap space since it was started. It only grows.',
-      source: 'balloon.swap_out',
-      note: "inovex's; a counter in truth, a gauge by its name.",
-      value: ({ swapOutKiB }) => bytesOfKiB(swapOutKiB),
-    },
-    {
-      name: 'libvirt_domain_memory_stats_major_fault_total',
-      type: 'counter',
-      help: 'Page faults in the guest that needed its disk.',
-      source: 'balloon.major_fault',
-      note: "Tinkoff's and inovex's.",
-      value: ({ majorFaults }) => majorFaults,
-    },
-    {
-      name: 'libvirt_domain_memory_stats_minor_fault_total',
-      type: 'counter',
-      help: 'Page faults in the guest that needed no disk.',
-      source: 'balloon.minor_fault',
-      note: "Tinkoff's and inovex's.",
-      value: ({ minorFaults }) => minorFaults,
-    },
-    {
-      name: 'libvirt_domain_memory_stats_unused_bytes',
-      type: 'gauge',
-      help: 'Memory the guest uses for nothing at all, not even for caches.',
-      source: 'balloon.unused',
-      note: "Tinkoff's and inovex's.",
-      value: ({ unusedKiB }) => bytesOfKiB(unusedKiB),
-    },
-    {
-      name: 'libvirt_domain_memory_stats_available_bytes',
-      type: 'gauge',
-      help: 'Memory the guest sees in all; MemTotal in its /proc/meminfo.',
-      source: 'balloon.available',
-      note: "Tinkoff's and inovex's.",
-      value: ({ availableKiB }) => bytesOfKiB(availableKiB),
-    },
-    {
-      name: 'libvirt_domain_memory_stats_usable_bytes',
-      type: 'gauge',
-      help: 'Memory the balloon can take from the guest without making it swap; MemAvailable in its /proc/meminfo.',
-      source: 'balloon.usable',
-      note: "Tinkoff's and inovex's.",
-      value: ({ usableKiB }) => bytesOfKiB(usableKiB),
-    },
-    {
-      name: 'libvirt_domain_memory_stats_disk_caches_bytes',
-      type: 'gauge',
-      help: 'Memory of the guest that can be reclaimed without I/O, mostly caches of files.',
-      source: 'balloon.disk_caches',
-      note: "inovex's; `libvirt_domain_memory_stats_disk_cache_bytes` in Tinkoff's.",
-      value: ({ diskCachesKiB }) => bytesOfKiB(diskCachesKiB),
-    },
-    {
-      name: 'libvirt_domain_memory_stats_rss_bytes',
-      type: 'gauge',
-      help: "Resident set of the VM's process on the host.",
-      source: 'balloon.rss',
-      note: "Tinkoff's and inovex's.",
-      value: ({ rssKiB }) => bytesOfKiB(rssKiB),
-    },
+    ...BALLOON_ROWS.map((row) => ({ ...row, note: NOTES.get(row.name) ?? "Tinkoff's and inovex's." })),
     {
       name: 'libvirt_domain_memory_stats_last_update_timestamp_seconds',
       type: 'gauge',
       help: 'When the guest last reported its memory, in seconds since the epoch. Absent when it never did.',
       source: 'balloon.last-update',
-      note: "inovex's.",
+      note: "inovex's, which has 0 when it never did.",
       value: ({ lastUpdateS }) => (lastUpdateS === 0 ? undefined : lastUpdateS),
     },
-    {
-      name: 'libvirt_domain_memory_stats_hugetlb_pgalloc_total',
-      type: 'counter',
-      help: 'Huge pages that the guest allocated.',
-      source: 'balloon.hugetlb_pgalloc',
-      note: "inovex's.",
-      value: ({ hugetlbPageAllocations }) => hugetlbPageAllocations,
-    },
-    {
-      name: 'libvirt_domain_memory_stats_hugetlb_pgfail_total',
-      type: 'counter',
-      help: 'Huge pages that the guest failed to allocate.',
-      source: 'balloon.hugetlb_pgfail',
-      note: "inovex's.",
-      value: ({ hugetlbPageFailures }) => hugetlbPageFailures,
-    },
+    ...HUGE_PAGE_ROWS.map((row) => ({ ...row, note: "inovex's." })),
   ],
 });
 
 const BANDWIDTH: readonly Table[] = [
   domainTable({
     labels: BY_NAME,
-    group: 'memory',
+    needs: 'memory',
     item: (domain) => domain.stats.memory,
     rows: [
       {
@@ -136,7 +60,7 @@ const BANDWIDTH: readonly Table[] = [
       name ?? '',
       vcpus ?? '',
     ]),
-    group: 'memory',
+    needs: 'memory',
     items: (domain) => domain.stats.memory?.monitors,
     rows: [
       {
@@ -150,7 +74,7 @@ const BANDWIDTH: readonly Table[] = [
   }),
   itemTable({
     labels: statisticLabels<MemoryBandwidthMonitor>(['monitor'], ({ index }) => [String(index)]),
-    group: 'memory',
+    needs: 'memory',
     items: (domain) => domain.stats.memory?.monitors,
     rows: [
       {
@@ -168,7 +92,7 @@ const BANDWIDTH: readonly Table[] = [
       String(node.index),
       node.id === undefined ? '' : String(node.id),
     ]),
-    group: 'memory',
+    needs: 'memory',
     items: monitoredNodes,
     rows: [
       {
@@ -205,7 +129,7 @@ function monitoredNodes({ stats }: DomainSnapshot): readonly MonitoredNode[] | u
 const DIRTY_RATE: readonly Table[] = [
   domainTable({
     labels: BY_NAME,
-    group: 'dirtyrate',
+    needs: 'dirtyrate',
     item: (domain) => domain.stats.dirtyRate,
     rows: [
       {
@@ -241,7 +165,7 @@ const DIRTY_RATE: readonly Table[] = [
   }),
   itemTable({
     labels: statisticLabels<DirtyRateStats>(['calc_mode'], ({ calcMode }) => [calcMode ?? '']),
-    group: 'dirtyrate',
+    needs: 'dirtyrate',
     items: ({ stats }) => stats.dirtyRate && [stats.dirtyRate],
     rows: [
       {
@@ -255,7 +179,7 @@ const DIRTY_RATE: readonly Table[] = [
   }),
   itemTable({
     labels: vcpuLabels(['domain', 'vcpu'], ({ name }, vcpu) => [name, vcpu]),
-    group: 'dirtyrate',
+    needs: 'dirtyrate',
     items: (domain) => domain.stats.dirtyRate?.vcpus,
     rows: [
       {

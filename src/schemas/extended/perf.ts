@@ -1,6 +1,6 @@
 import type { Int64 } from '../../base/int64.ts';
+import { domainTable, type Row } from '../parts/libvirt-tables.ts';
 import { BY_NAME } from '../parts/vm-labels.ts';
-import { domainTable, type Row } from '../table/table.ts';
 
 type PerfEvents = ReadonlyMap<string, Int64>;
 
@@ -28,7 +28,7 @@ const COUNTS = [
 /** Performance events; only VMs whose XML enables one have it. */
 export const PERF = domainTable({
   labels: BY_NAME,
-  group: 'perf',
+  needs: 'perf',
   item: (domain) => domain.stats.perf,
   rows: [
     {

@@ -1,8 +1,8 @@
 import type { BlockStats, DomainSnapshot } from '../../model/snapshot.ts';
-import { activeDomain } from '../parts/active.ts';
 import { BLOCK_CAPACITY_ROW, BLOCK_ROWS, BLOCK_TIME_ROWS } from '../parts/device-rows.ts';
+import { activeDomain } from '../parts/domain-info.ts';
+import { itemTable, type Row, type Table } from '../parts/libvirt-tables.ts';
 import { originalBlockLabels, sourceFile } from '../parts/original-labels.ts';
-import { itemTable, type Row, type Table } from '../table/table.ts';
 
 /** The exporter takes some families from the VM's XML, where it knows CD-ROM drives, and some from the statistics, where it does not. */
 const NO_DRIVES_NOTE = 'As in the original, without CD-ROM drives and with floppy drives.';
@@ -50,7 +50,7 @@ export const BLOCK_TABLES: readonly Table[] = [
               disk?.serial ?? '',
             ],
     ),
-    group: 'block',
+    needs: 'block',
     items: blocksOf,
     rows: [
       {
@@ -67,13 +67,13 @@ export const BLOCK_TABLES: readonly Table[] = [
     labels: originalBlockLabels(['domain', 'target_device'], ({ name }, target, disk) =>
       disk?.device === 'cdrom' ? undefined : [name, target],
     ),
-    group: 'block',
+    needs: 'block',
     items: blocksOf,
     rows: BLOCK_ROWS.map(noted(NO_DRIVES_NOTE)),
   }),
   itemTable({
     labels: originalBlockLabels(['domain', 'target_device'], ({ name }, target) => [name, target]),
-    group: 'block',
+    needs: 'block',
     items: blocksOf,
     rows: [...BLOCK_TIME_ROWS, BLOCK_CAPACITY_ROW].map(noted(ALL_DRIVES_NOTE)),
   }),

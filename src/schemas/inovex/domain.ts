@@ -1,9 +1,8 @@
 import type { StateStats } from '../../model/snapshot.ts';
-import { activeDomain } from '../parts/active.ts';
-import { cpuTimeOrZeroNs } from '../parts/domain-info.ts';
+import { activeDomain, cpuTimeOrZeroNs } from '../parts/domain-info.ts';
 import { domainInfoRows, STATE_MEANING, VCPU_ROWS, VCPU_TIME_ROW } from '../parts/domain-rows.ts';
+import { domainLabels, domainTable, itemTable, type Table } from '../parts/libvirt-tables.ts';
 import { BY_NAME, statisticLabels, vcpuLabels } from '../parts/vm-labels.ts';
-import { domainLabels, domainTable, itemTable, type Table } from '../table/table.ts';
 
 const TIMED_OUT = domainTable({
   labels: BY_NAME,
@@ -81,7 +80,7 @@ const STATE_DESCRIPTIONS = [
 
 const STATE = itemTable({
   labels: statisticLabels<StateStats>(['state_desc'], ({ state }) => [STATE_DESCRIPTIONS[state] ?? '']),
-  group: 'state',
+  needs: 'state',
   items: ({ stats }) => stats.state && [stats.state],
   rows: [
     {
@@ -103,7 +102,7 @@ const INFO = domainTable({
 
 const VCPUS = domainTable({
   labels: BY_NAME,
-  group: 'vcpu',
+  needs: 'vcpu',
   item: (domain) => activeDomain(domain)?.stats.vcpu,
   rows: [
     {
@@ -125,7 +124,7 @@ const VCPUS = domainTable({
 
 const VCPU = itemTable({
   labels: vcpuLabels(['domain', 'vcpu'], ({ name }, vcpu) => [name, vcpu]),
-  group: 'vcpu',
+  needs: 'vcpu',
   items: (domain) => activeDomain(domain)?.stats.vcpu?.vcpus,
   rows: [VCPU_TIME_ROW, ...VCPU_ROWS],
 });

@@ -1,4 +1,4 @@
-import { hostTable, type Table } from '../table/table.ts';
+import { hostTable, type Table } from '../parts/libvirt-tables.ts';
 
 /** The host's own families of `inovex`. */
 export const HOST_TABLES: readonly Table[] = [
@@ -18,6 +18,7 @@ export const HOST_TABLES: readonly Table[] = [
   }),
   hostTable({
     labels: ['storage_pool'],
+    needs: 'pools',
     items: ({ pools }) => pools ?? [],
     values: ({ name }) => [name],
     rows: [

@@ -1,5 +1,5 @@
 import { CONNECTION } from '../parts/connection.ts';
-import type { Schema } from '../table/schema.ts';
+import type { Schema } from '../parts/libvirt-tables.ts';
 import { BLOCK_TABLES } from './block.ts';
 import { DOMAIN_TABLES } from './domain.ts';
 import { HOST_TABLES } from './host.ts';
@@ -15,6 +15,5 @@ export function inovexSchema(): Schema {
   return {
     name: 'inovex',
     tables: [CONNECTION, ...HOST_TABLES, ...DOMAIN_TABLES, ...BLOCK_TABLES, ...INTERFACE_TABLES, JOB, MEMORY],
-    needs: { pools: true, jobs: true, vcpuMapping: false },
   };
 }

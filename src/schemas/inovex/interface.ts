@@ -1,7 +1,7 @@
-import { activeDomain } from '../parts/active.ts';
 import { INTERFACE_ROWS } from '../parts/device-rows.ts';
+import { activeDomain } from '../parts/domain-info.ts';
+import { itemTable, type Table } from '../parts/libvirt-tables.ts';
 import { originalInterfaceLabels } from '../parts/original-labels.ts';
-import { itemTable, type Table } from '../table/table.ts';
 
 /** The families of `inovex` about network interfaces. */
 export const INTERFACE_TABLES: readonly Table[] = [
@@ -18,7 +18,7 @@ export const INTERFACE_TABLES: readonly Table[] = [
         config?.mtu === undefined ? '' : String(config.mtu),
       ],
     ),
-    group: 'interface',
+    needs: 'interface',
     items: (domain) => activeDomain(domain)?.stats.interfaces,
     rows: [
       {
@@ -32,7 +32,7 @@ export const INTERFACE_TABLES: readonly Table[] = [
   }),
   itemTable({
     labels: originalInterfaceLabels(['domain', 'target_device'], ({ name }, target) => [name, target]),
-    group: 'interface',
+    needs: 'interface',
     items: (domain) => activeDomain(domain)?.stats.interfaces,
     rows: INTERFACE_ROWS,
   }),

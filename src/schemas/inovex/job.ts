@@ -1,7 +1,7 @@
 import type { Int64 } from '../../base/int64.ts';
 import type { DomainJob, DomainSnapshot } from '../../model/snapshot.ts';
+import { domainTable, type Row } from '../parts/libvirt-tables.ts';
 import { BY_NAME } from '../parts/vm-labels.ts';
-import { domainTable, type Row } from '../table/table.ts';
 
 /** What libvirt says of an active VM that has no job. */
 const NO_JOB: DomainJob = {
@@ -33,6 +33,7 @@ function amountRow(name: string, help: string, value: (job: DomainJob) => Int64)
 /** The families of `inovex` about the job that runs on a VM: 0 for a VM without one. */
 export const JOB = domainTable({
   labels: BY_NAME,
+  needs: 'jobs',
   item: jobOf,
   rows: [
     {

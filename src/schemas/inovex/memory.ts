@@ -1,23 +1,16 @@
 import type { BalloonStats } from '../../model/snapshot.ts';
-import { activeDomain } from '../parts/active.ts';
-import { BALLOON_ROWS } from '../parts/balloon-rows.ts';
+import { BALLOON_ROWS, HUGE_PAGE_ROWS } from '../parts/balloon-rows.ts';
 import { bytesOfKiB } from '../parts/bytes.ts';
+import { activeDomain } from '../parts/domain-info.ts';
+import { domainTable } from '../parts/libvirt-tables.ts';
 import { BY_NAME } from '../parts/vm-labels.ts';
-import { domainTable, type Row } from '../table/table.ts';
 
 const COUNTER_NOTE = 'A counter, as its name says; the original declares a gauge.';
-const GAUGE_NOTE = 'It only grows, but it is called a gauge, as in the original.';
-const NOTES: ReadonlyMap<string, string> = new Map([
-  ['libvirt_domain_memory_stats_swap_in_bytes', GAUGE_NOTE],
-  ['libvirt_domain_memory_stats_swap_out_bytes', GAUGE_NOTE],
-  ['libvirt_domain_memory_stats_hugetlb_pgalloc_total', COUNTER_NOTE],
-  ['libvirt_domain_memory_stats_hugetlb_pgfail_total', COUNTER_NOTE],
-]);
 
 /** The families of `inovex` about memory. */
 export const MEMORY = domainTable({
   labels: BY_NAME,
-  group: 'balloon',
+  needs: 'balloon',
   item: (domain) => activeDomain(domain)?.stats.balloon,
   rows: [
     {
@@ -34,7 +27,15 @@ export const MEMORY = domainTable({
       source: 'balloon.maximum',
       value: ({ maximumKiB }) => bytesOfKiB(maximumKiB),
     },
-    ...BALLOON_ROWS.map(withNote),
+    ...BALLOON_ROWS,
+    {
+      name: 'libvirt_domain_memory_stats_last_update_timestamp_seconds',
+      type: 'gauge',
+      help: 'When the guest last reported its memory, in seconds since the epoch; 0 when it never did.',
+      source: 'balloon.last-update',
+      value: ({ lastUpdateS }) => lastUpdateS,
+    },
+    ...HUGE_PAGE_ROWS.map((row) => ({ ...row, note: COUNTER_NOTE })),
     {
       name: 'libvirt_domain_memory_stats_used_percent',
       type: 'gauge',
@@ -45,11 +46,6 @@ export const MEMORY = domainTable({
     },
   ],
 });
-
-function withNote(row: Row<BalloonStats>): Row<BalloonStats> {
-  const note = NOTES.get(row.name);
-  return note === undefined ? row : { ...row, note };
-}
 
 function usedPercent({ availableKiB, usableKiB }: BalloonStats): number | undefined {
   if (availableKiB === undefined || usableKiB === undefined || availableKiB === 0) return undefined;

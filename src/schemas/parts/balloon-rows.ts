@@ -1,6 +1,6 @@
 import type { BalloonStats } from '../../model/snapshot.ts';
-import type { Row } from '../table/table.ts';
 import { bytesOfKiB } from './bytes.ts';
+import type { Row } from './libvirt-tables.ts';
 
 /** What the balloon driver says of a guest's memory, by the names of inovex's exporter, and the resident set. */
 export const BALLOON_ROWS: readonly Row<BalloonStats>[] = [
@@ -67,13 +67,10 @@ export const BALLOON_ROWS: readonly Row<BalloonStats>[] = [
     source: 'balloon.rss',
     value: ({ rssKiB }) => bytesOfKiB(rssKiB),
   },
-  {
-    name: 'libvirt_domain_memory_stats_last_update_timestamp_seconds',
-    type: 'gauge',
-    help: 'When the guest last reported its memory, in seconds since the epoch; 0 when it never did.',
-    source: 'balloon.last-update',
-    value: ({ lastUpdateS }) => lastUpdateS,
-  },
+];
+
+/** What the balloon driver says of huge pages, by the names of inovex's exporter. */
+export const HUGE_PAGE_ROWS: readonly Row<BalloonStats>[] = [
   {
     name: 'libvirt_domain_memory_stats_hugetlb_pgalloc_total',
     type: 'counter',

@@ -1,4 +1,4 @@
-import { hostTable } from '../table/table.ts';
+import { hostTable } from './libvirt-tables.ts';
 
 /** `libvirt_up`, which every scheme but Nova's has. */
 export const CONNECTION = hostTable({

@@ -1,5 +1,5 @@
 import type { BlockStats, InterfaceStats } from '../../model/snapshot.ts';
-import type { Row } from '../table/table.ts';
+import type { Row } from './libvirt-tables.ts';
 
 /**
  * The rows that Kumina's exporter began with and that its successors kept: one meaning, whatever labels a scheme gives them. What a

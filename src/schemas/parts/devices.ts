@@ -1,12 +1,30 @@
-import type { BlockStats, DiskConfig, DomainSnapshot, InterfaceConfig, InterfaceStats } from '../../model/snapshot.ts';
-import { type ItemLabels, itemLabels, perConfig } from '../table/table.ts';
+import type {
+  BlockStats,
+  DiskConfig,
+  DomainConfig,
+  DomainSnapshot,
+  InterfaceConfig,
+  InterfaceStats,
+} from '../../model/snapshot.ts';
+import { keptPer } from '../table/owners.ts';
+import { type ItemLabels, itemLabels } from './libvirt-tables.ts';
 
 /**
  * Where a VM's statistics and its XML meet: what the scheme tables need to label a disk or an interface the same way everywhere.
  */
 
 /** The disks that the schemes list: neither CD-ROM nor floppy drives. */
-export const listedDisks = perConfig((config) => config.disks.filter(isListed));
+export const listedDisks = keptPer((config: DomainConfig) => config.disks.filter(isListed));
+
+/** The disk of each target; of several, one that the schemes list. */
+const disksByTarget = keptPer((config: DomainConfig) => {
+  const disks = new Map<string, DiskConfig>();
+  for (const disk of config.disks) {
+    const first = disks.get(disk.target);
+    if (first === undefined || (!isListed(first) && isListed(disk))) disks.set(disk.target, disk);
+  }
+  return disks;
+});
 
 /** Whether the schemes list a disk. */
 function isListed(disk: DiskConfig): boolean {
@@ -28,8 +46,7 @@ export function blockLabels(
     hasKey: (key, block) => key.name === block.name && key.path === block.path,
     values(domain, { name, path }) {
       if (name === undefined) return undefined;
-      const candidates = domain.config?.disks.filter(({ target }) => target === name) ?? [];
-      const disk = candidates.find(isListed) ?? candidates[0];
+      const disk = domain.config && disksByTarget(domain.config).get(name);
       if (disk !== undefined && !isListed(disk)) return undefined;
       return values(domain, name, disk?.source || path || '');
     },

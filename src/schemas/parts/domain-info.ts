@@ -38,3 +38,8 @@ export function cpuTimeNs(domain: DomainSnapshot): Int64 | undefined {
 export function cpuTimeOrZeroNs(domain: DomainSnapshot): Int64 | undefined {
   return domain.id === undefined ? 0 : domain.stats.cpu?.timeNs;
 }
+
+/** The VM while it is active: running, paused, or on its way there. */
+export function activeDomain(domain: DomainSnapshot): DomainSnapshot | undefined {
+  return domain.id === undefined ? undefined : domain;
+}

@@ -1,7 +1,7 @@
 import type { Int64 } from '../../base/int64.ts';
 import type { DomainSnapshot, VcpuStats } from '../../model/snapshot.ts';
-import type { Row } from '../table/table.ts';
 import { currentMemoryBytes, currentVcpus, maximumMemoryBytes } from './domain-info.ts';
+import type { Row } from './libvirt-tables.ts';
 
 /** What `virDomainGetInfo` says of a VM, by the names of Kumina's exporter, which its successors kept. */
 export function domainInfoRows(
@@ -13,7 +13,7 @@ export function domainInfoRows(
       type: 'counter',
       help: 'Host CPU time the VM has used since it was started.',
       decimalShift: 9,
-      group: 'cpu_total',
+      needs: 'cpu_total',
       source: 'cpu.time',
       value: cpuTimeNs,
     },
@@ -29,7 +29,7 @@ export function domainInfoRows(
       name: 'libvirt_domain_info_memory_usage_bytes',
       type: 'gauge',
       help: 'Memory the VM has been given, which is the size of its balloon and not what the guest uses of it.',
-      group: 'balloon',
+      prefers: 'balloon',
       source: 'balloon.current, else the XML',
       value: currentMemoryBytes,
     },

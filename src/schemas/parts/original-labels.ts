@@ -1,6 +1,6 @@
 import type { BlockStats, DiskConfig, DomainSnapshot, InterfaceConfig, InterfaceStats } from '../../model/snapshot.ts';
-import { type ItemLabels, itemLabels } from '../table/table.ts';
 import { interfaceConfigOf } from './devices.ts';
+import { type ItemLabels, itemLabels } from './libvirt-tables.ts';
 
 /**
  * Labels as the exporters whose families the schemes `debian`, `tinkoff` and `inovex` are make them: a disk or an interface goes by

@@ -1,5 +1,5 @@
 import type { DomainSnapshot } from '../../model/snapshot.ts';
-import { domainLabels, type ItemLabels, itemLabels } from '../table/table.ts';
+import { domainLabels, type ItemLabels, itemLabels } from './libvirt-tables.ts';
 
 /** `domain`: the VM's name, which is unique on its host. Shared, so that a VM's text of it is rendered once. */
 export const BY_NAME = domainLabels(['domain'], ({ name }) => [name]);

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { configOf, domainOf, samplesOf, snapshotOf } from '../../../test/support/snapshots.ts';
-import { domainLabels, domainTable, hostTable, itemLabels, itemTable, unitOf } from './table.ts';
+import { configOf, domainOf, listFamilies, samplesOf, snapshotOf } from '../../../test/support/snapshots.ts';
+import { PAUSE } from '../../model/metric.ts';
+import type { Snapshot } from '../../model/snapshot.ts';
+import { domainLabels, domainTable, hostTable, itemLabels, itemTable } from '../parts/libvirt-tables.ts';
+import { unitOf } from './table.ts';
 
 const vcpus = (...indexes: number[]) => ({ vcpu: { vcpus: indexes.map((index) => ({ index, timeNs: index + 100 })) } });
 
@@ -12,7 +15,7 @@ const VCPU_TIME = itemTable({
     hasKey: (key, { index }) => key === index,
     values: ({ name, uuid }, { index }) => (index < 0 ? undefined : [name, uuid, String(index)]),
   }),
-  group: 'vcpu',
+  needs: 'vcpu',
   items: (domain) => domain.stats.vcpu?.vcpus,
   rows: [
     {
@@ -25,7 +28,7 @@ const VCPU_TIME = itemTable({
     },
   ],
 });
-const all = VCPU_TIME.select(() => true);
+const all = (snapshot: Snapshot) => listFamilies(VCPU_TIME.select(() => true)(snapshot));
 
 test('a VM keeps its label sets from snapshot to snapshot while its XML is the same', () => {
   const config = configOf({});
@@ -89,8 +92,8 @@ test('a family without samples is not there, and one that is not selected neithe
     domainOf({ name: 'b' }),
   ]);
   assert.deepEqual(samplesOf(table.select(() => true)(snapshot)), ['state{domain="a"} 1']);
-  assert.deepEqual(table.select(({ name }) => name === 'reason')(snapshot), []);
-  assert.deepEqual(table.select(() => false)(snapshot), []);
+  assert.deepEqual([...table.select(({ name }) => name === 'reason')(snapshot)], []);
+  assert.deepEqual([...table.select(() => false)(snapshot)], []);
 });
 
 test('a host table lists things with equal labels once', () => {
@@ -113,7 +116,7 @@ test('a host table lists things with equal labels once', () => {
     { ...pool, name: 'a', capacityBytes: 2n ** 60n },
     { ...pool, name: 'a', capacityBytes: 2 },
   ];
-  const families = table.select(() => true)(snapshotOf([], { pools }));
+  const families = listFamilies(table.select(() => true)(snapshotOf([], { pools })));
   assert.deepEqual(samplesOf(families), ['capacity_bytes{pool="a"} 1152921504606846976']);
   assert.equal(families[0]?.unit, 'bytes');
 });
@@ -123,4 +126,17 @@ test('the unit is what the name ends in', () => {
   assert.equal(unitOf('a_bytes'), 'bytes');
   assert.equal(unitOf('a_bytes_per_second'), undefined);
   assert.equal(unitOf('a_total'), undefined);
+});
+
+test('a large table pauses on its way, wherever its items are, and is whole all the same', () => {
+  const pauses = (snapshot: Snapshot) => {
+    const stream = [...VCPU_TIME.select(() => true)(snapshot)];
+    assert.equal(listFamilies(stream)[0]?.labels.length, 10_000);
+    return stream.filter((step) => step === PAUSE).length;
+  };
+  const indexes = Array.from({ length: 10_000 }, (_, i) => i);
+  const one = domainOf({ name: 'large', stats: vcpus(...indexes) });
+  const many = indexes.map((i) => domainOf({ name: `vm-${i}`, stats: vcpus(0) }));
+  assert.ok(pauses(snapshotOf(many)) >= 4);
+  assert.equal(pauses(snapshotOf([one])), 1, 'the items of one VM are not divided');
 });

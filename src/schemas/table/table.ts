@@ -1,172 +1,71 @@
-import type { Int64 } from '../../base/int64.ts';
-import { type LabelSet, labelSet, type MetricFamily, type MetricType } from '../../model/metric.ts';
-import type { DomainConfig, DomainSnapshot, Snapshot, StatsGroup } from '../../model/snapshot.ts';
+import {
+  type LabelSet,
+  labelSet,
+  type MetricType,
+  type PAUSE,
+  type SampleFamily,
+  type SampleValue,
+} from '../../model/metric.ts';
 
 /**
- * The table that a naming scheme is made of. A table has label names, a way to find its items in a Snapshot, and rows; each row is one
- * metric family and says how its value is read from an item. Evaluating a table walks the VMs once and pushes into one pair of columns
- * a row, so the cost of a sample is one function call and two array writes.
+ * The table that a naming scheme is made of. A table has label names, a way to find its items in its source (a Snapshot, say), and rows;
+ * each row is one metric family and says how its value is read from an item. Evaluating a table walks the items once and pushes into one
+ * pair of columns a row, so the cost of a sample is one function call and two array writes.
  *
- * Its kinds, by where the items are:
- * - `hostTable`: anything in the Snapshot; a few items (the connection, storage pools). `listTable` is the same of another source.
- * - `domainTable`: at most one item a VM (the VM itself, its balloon statistics).
- * - `itemTable`: many items a VM (vCPUs, disks, interfaces).
+ * `listTable` is for a few things whose labels are made anew each time; `ownerTables` (owners.ts) for what a source has thousands of.
  */
 
-/** One metric family of a table whose items are `Item`s. */
-export interface Row<Item> {
+/** One metric family of a table whose items are `Item`s; `Need` names what a collection can fetch. */
+export interface Row<Item, Need extends string = never> {
   /** The full name; a counter's ends in `_total`. A name that ends in `_seconds` or `_bytes` (before `_total`) has that unit. */
   readonly name: string;
-  readonly type: Exclude<MetricType, 'histogram'>;
+  readonly type: SampleFamily['type'];
   /** One sentence or two; the meaning of numbers that stand for states belongs here. */
   readonly help: string;
-  /** As `MetricFamily.decimalShift`; 0 when left out. */
+  /** As `SampleFamily.decimalShift`; 0 when left out. */
   readonly decimalShift?: 0 | 3 | 6 | 9;
-  /** The statistics group the value comes from, if not the table's: without that group there is no such family. */
-  readonly group?: StatsGroup;
-  /** A group that gives a better value and is therefore asked for, but without which the value comes from elsewhere. */
-  readonly prefers?: StatsGroup;
-  /** For the reference page: libvirt's name of the statistic (`block.<num>.rd.bytes`), or where else the value is from. */
+  /** What has to be collected for the value, if not what the table names: without it there is no such family. */
+  readonly needs?: Need | readonly Need[];
+  /** What gives a better value and is therefore collected, but without which the value comes from elsewhere. */
+  readonly prefers?: Need;
+  /** For the reference page: the source's name of the statistic (`block.<num>.rd.bytes`), or where else the value is from. */
   readonly source: string;
   /** For the reference page: the exporter whose name this is, and how ours differs. */
   readonly note?: string;
-  /** The value; undefined where libvirt did not say, and then there is no sample. Must not allocate in the ordinary case. */
-  readonly value: (item: Item) => Int64 | undefined;
+  /** The value; undefined where the source does not say, and then there is no sample. Must not allocate in the ordinary case. */
+  readonly value: (item: Item) => SampleValue | undefined;
 }
 
 /** What a row says of its family, without the values: the source of the reference page. */
-export interface FamilyInfo {
+export interface FamilyInfo<Need extends string = string> {
   readonly name: string;
   readonly type: MetricType;
   readonly help: string;
   readonly unit: string | undefined;
   readonly decimalShift: 0 | 3 | 6 | 9;
   readonly labels: readonly string[];
-  readonly group: StatsGroup | undefined;
-  readonly prefers: StatsGroup | undefined;
+  readonly needs: readonly Need[];
+  readonly prefers: Need | undefined;
   readonly source: string;
   readonly note: string | undefined;
 }
 
-/** Yields the families of a table that have samples. A pure function of its source (it keeps label sets between calls). */
-export type Evaluate<Source = Snapshot> = (source: Source) => MetricFamily[];
+/** Yields the families of a table that have samples, and pauses. A pure function of its source (it keeps label sets between calls). */
+export type Evaluate<Source> = (source: Source) => Generator<SampleFamily | typeof PAUSE, void, void>;
 
 /** A table whose item type is nobody else's business. */
-export interface Table<Source = Snapshot> {
-  readonly families: readonly FamilyInfo[];
+export interface Table<Source, Need extends string = never> {
+  readonly families: readonly FamilyInfo<Need>[];
   /** The evaluation of those families that `keep` wants, in the table's order. */
-  select(keep: (family: FamilyInfo) => boolean): Evaluate<Source>;
-}
-
-// ---- labels --------------------------------------------------------------------------------------------------------------------
-
-/** The label set of a VM. */
-export interface DomainLabels {
-  readonly names: readonly string[];
-  /** The same object for the same VM until its name, UUID or XML changes; undefined for a VM that is not listed. */
-  of(domain: DomainSnapshot): LabelSet | undefined;
-}
-
-/** Labels of which a VM has one set. `values` may use the VM's name, UUID and config, and nothing that moves; undefined leaves it out. */
-export function domainLabels(
-  names: readonly string[],
-  values: (domain: DomainSnapshot) => readonly string[] | undefined,
-): DomainLabels {
-  const build = (domain: DomainSnapshot): DomainEntry => {
-    const own = values(domain);
-    return { name: domain.name, uuid: domain.uuid, labels: own && labelSet(names, own) };
-  };
-  const cache = new WeakMap<DomainConfig, DomainEntry>();
-  return {
-    names,
-    of(domain) {
-      const { config } = domain;
-      if (config === undefined) return build(domain).labels;
-      let entry = cache.get(config);
-      if (entry === undefined || entry.name !== domain.name || entry.uuid !== domain.uuid) {
-        entry = build(domain);
-        cache.set(config, entry);
-      }
-      return entry.labels;
-    },
-  };
-}
-
-interface DomainEntry {
-  readonly name: string;
-  readonly uuid: string;
-  readonly labels: LabelSet | undefined;
-}
-
-/** The label sets of the things of one kind that a VM has several of. */
-export interface ItemLabels<Item> {
-  readonly names: readonly string[];
-  /**
-   * The label set of each item, parallel to `items`; undefined for one that is not listed, and for one whose labels equal an earlier
-   * one's (the first keeps them: a series may be there only once). The same objects as long as nothing changes.
-   */
-  of(domain: DomainSnapshot, items: readonly Item[]): readonly (LabelSet | undefined)[];
-}
-
-/** How an item is labelled. */
-export interface ItemLabelling<Item, Key> {
-  readonly names: readonly string[];
-  /** What of an item (beside its VM's name, UUID and config) its label values depend on. */
-  readonly key: (item: Item) => Key;
-  /** Whether `item` has that key; called for every item at every evaluation. */
-  readonly hasKey: (key: Key, item: Item) => boolean;
-  /** The label values; undefined leaves the item out. The first must be what tells VMs apart. */
-  readonly values: (domain: DomainSnapshot, item: Item) => readonly string[] | undefined;
-}
-
-/** Labels of which a VM has several sets. */
-export function itemLabels<Item, Key>(labelling: ItemLabelling<Item, Key>): ItemLabels<Item> {
-  const { names, key, hasKey, values } = labelling;
-  const build = (domain: DomainSnapshot, items: readonly Item[]): ItemsEntry<Key> => ({
-    name: domain.name,
-    uuid: domain.uuid,
-    keys: items.map(key),
-    labels: uniqueLabels(
-      names,
-      items.map((item) => values(domain, item)),
-    ),
-  });
-  const holds = (entry: ItemsEntry<Key>, domain: DomainSnapshot, items: readonly Item[]): boolean => {
-    const { keys } = entry;
-    if (entry.name !== domain.name || entry.uuid !== domain.uuid || keys.length !== items.length) return false;
-    for (let i = 0; i < keys.length; i++) {
-      if (!hasKey(keys[i] as Key, items[i] as Item)) return false;
-    }
-    return true;
-  };
-  const cache = new WeakMap<DomainConfig, ItemsEntry<Key>>();
-  return {
-    names,
-    of(domain, items) {
-      const { config } = domain;
-      if (config === undefined) return build(domain, items).labels;
-      let entry = cache.get(config);
-      if (entry === undefined || !holds(entry, domain, items)) {
-        entry = build(domain, items);
-        cache.set(config, entry);
-      }
-      return entry.labels;
-    },
-  };
-}
-
-interface ItemsEntry<Key> {
-  readonly name: string;
-  readonly uuid: string;
-  readonly keys: readonly Key[];
-  readonly labels: readonly (LabelSet | undefined)[];
+  select(keep: (family: FamilyInfo<Need>) => boolean): Evaluate<Source>;
 }
 
 /** Label sets of these values, the second and later of equal ones left out. */
-function uniqueLabels(
+export function uniqueLabels(
   names: readonly string[],
   rows: readonly (readonly string[] | undefined)[],
 ): readonly (LabelSet | undefined)[] {
+  if (rows.length === 1) return [rows[0] && labelSet(names, rows[0])];
   const seen = new Set<string>();
   return rows.map((values) => {
     if (values === undefined) return undefined;
@@ -177,102 +76,48 @@ function uniqueLabels(
   });
 }
 
-// ---- tables --------------------------------------------------------------------------------------------------------------------
-
-/** A table of a few things of any source: their label sets are made anew each time. */
-export function listTable<Source, Item>(table: ListTable<Source, Item>): Table<Source> {
-  return makeTable(table.labels, undefined, table.rows, (source, columns) => {
+/** A table of a few things: their label sets are made anew each time. */
+export function listTable<Source, Item, Need extends string = never>(
+  table: ListTable<Source, Item, Need>,
+): Table<Source, Need> {
+  return makeTable(table.labels, table.needs, table.rows, (source, columns) => {
     const items = table.items(source);
     const labels = uniqueLabels(table.labels, items.map(table.values));
     for (let i = 0; i < items.length; i++) {
       const own = labels[i];
       if (own !== undefined) columns.push(own, items[i] as Item);
     }
+    return [];
   });
 }
 
-interface ListTable<Source, Item> {
+export interface ListTable<Source, Item, Need extends string> {
   readonly labels: readonly string[];
+  /** What all rows need that name nothing of their own. */
+  readonly needs?: Need | readonly Need[];
   readonly items: (source: Source) => readonly Item[];
   /** The values of the labels, parallel to them. */
   readonly values: (item: Item) => readonly string[];
-  readonly rows: readonly Row<Item>[];
+  readonly rows: readonly Row<Item, Need>[];
 }
 
-/** A table of things of the host itself. */
-export function hostTable<Item>(table: ListTable<Snapshot, Item>): Table {
-  return listTable(table);
-}
-
-/** A table of which a VM has at most one item. */
-export function domainTable<Item>(table: {
-  readonly labels: DomainLabels;
-  /** The group that all rows need which name none of their own. */
-  readonly group?: StatsGroup;
-  readonly item: (domain: DomainSnapshot) => Item | undefined;
-  readonly rows: readonly Row<Item>[];
-}): Table {
-  return makeTable(table.labels.names, table.group, table.rows, (snapshot, columns) => {
-    for (const domain of snapshot.domains) {
-      const item = table.item(domain);
-      if (item === undefined) continue;
-      const labels = table.labels.of(domain);
-      if (labels !== undefined) columns.push(labels, item);
-    }
-  });
-}
-
-/** A table of which a VM has several items. */
-export function itemTable<Item>(table: {
-  readonly labels: ItemLabels<NoInfer<Item>>;
-  /** The group that all rows need which name none of their own. */
-  readonly group?: StatsGroup;
-  /** The items in the order of their samples; the same array as long as it can be, so that nothing is allocated. */
-  readonly items: (domain: DomainSnapshot) => readonly Item[] | undefined;
-  readonly rows: readonly Row<Item>[];
-}): Table {
-  return makeTable(table.labels.names, table.group, table.rows, (snapshot, columns) => {
-    for (const domain of snapshot.domains) {
-      const items = table.items(domain);
-      if (items === undefined || items.length === 0) continue;
-      const labels = table.labels.of(domain, items);
-      for (let i = 0; i < items.length; i++) {
-        const own = labels[i];
-        if (own !== undefined) columns.push(own, items[i] as Item);
-      }
-    }
-  });
-}
-
-/** What is derived from a VM's XML, kept as long as the XML is the same. */
-export function perConfig<T extends object>(derive: (config: DomainConfig) => T): (config: DomainConfig) => T {
-  const cache = new WeakMap<DomainConfig, T>();
-  return (config) => {
-    let derived = cache.get(config);
-    if (derived === undefined) {
-      derived = derive(config);
-      cache.set(config, derived);
-    }
-    return derived;
-  };
-}
-
-function makeTable<Source, Item>(
+/** Makes a table of its rows and of the walk that pushes its items; the walk yields where it can be interrupted. */
+export function makeTable<Source, Item, Need extends string>(
   labels: readonly string[],
-  group: StatsGroup | undefined,
-  rows: readonly Row<Item>[],
-  walk: (source: Source, columns: Columns<Item>) => void,
-): Table<Source> {
-  const families = rows.map((row) => familyInfo(row, labels, group));
+  needs: Need | readonly Need[] | undefined,
+  rows: readonly Row<Item, Need>[],
+  walk: (source: Source, columns: Columns<Item>) => Iterable<typeof PAUSE>,
+): Table<Source, Need> {
+  const families = rows.map((row) => familyInfo(row, labels, needs));
   return {
     families,
     select(keep) {
-      const kept = families.flatMap((family, i) => (keep(family) ? [{ family, value: rows[i]!.value }] : []));
-      if (kept.length === 0) return () => [];
-      return (source) => {
-        const columns = new Columns(kept.map(({ value }) => value));
-        walk(source, columns);
-        return columns.families(kept.map(({ family }) => family));
+      const kept = rows.filter((_, i) => keep(families[i]!));
+      return function* (source) {
+        if (kept.length === 0) return;
+        const columns = new Columns(kept);
+        yield* walk(source, columns);
+        yield* columns.families();
       };
     },
   };
@@ -282,16 +127,18 @@ function makeTable<Source, Item>(
  * The samples of a table in the making: one column of values a row, and one column of labels that all rows share as long as every
  * item has a value for them, which is the rule. A row that an item has nothing for goes on with labels of its own.
  */
-class Columns<Item> {
-  readonly #readers: readonly ((item: Item) => Int64 | undefined)[];
+export class Columns<Item> {
+  readonly #rows: readonly Row<Item, string>[];
+  readonly #readers: readonly Row<Item>['value'][];
   readonly #labels: LabelSet[] = [];
   readonly #ownLabels: (LabelSet[] | undefined)[];
-  readonly #values: Int64[][];
+  readonly #values: SampleValue[][];
 
-  constructor(readers: readonly ((item: Item) => Int64 | undefined)[]) {
-    this.#readers = readers;
-    this.#ownLabels = readers.map(() => undefined);
-    this.#values = readers.map(() => []);
+  constructor(rows: readonly Row<Item, string>[]) {
+    this.#rows = rows;
+    this.#readers = rows.map(({ value }) => value);
+    this.#ownLabels = rows.map(() => undefined);
+    this.#values = rows.map(() => []);
   }
 
   /** Adds what the item has of each row. */
@@ -311,19 +158,22 @@ class Columns<Item> {
   }
 
   /** The rows that have samples. */
-  families(infos: readonly FamilyInfo[]): MetricFamily[] {
-    const families: MetricFamily[] = [];
-    infos.forEach(({ name, type, help, unit, decimalShift }, row) => {
+  *families(): Generator<SampleFamily, void, void> {
+    for (const [row, { name, type, help, decimalShift = 0 }] of this.#rows.entries()) {
       const labels = this.#ownLabels[row] ?? this.#labels;
       const values = this.#values[row]!;
-      if (values.length === 0) return;
-      families.push({ name, type, help, ...(unit === undefined ? {} : { unit }), decimalShift, labels, values });
-    });
-    return families;
+      if (values.length === 0) continue;
+      const unit = unitOf(name);
+      yield { name, type, help, ...(unit === undefined ? {} : { unit }), decimalShift, labels, values };
+    }
   }
 }
 
-function familyInfo<Item>(row: Row<Item>, labels: readonly string[], group: StatsGroup | undefined): FamilyInfo {
+function familyInfo<Item, Need extends string>(
+  row: Row<Item, Need>,
+  labels: readonly string[],
+  tableNeeds: Need | readonly Need[] | undefined,
+): FamilyInfo<Need> {
   return {
     name: row.name,
     type: row.type,
@@ -331,7 +181,7 @@ function familyInfo<Item>(row: Row<Item>, labels: readonly string[], group: Stat
     unit: unitOf(row.name),
     decimalShift: row.decimalShift ?? 0,
     labels,
-    group: row.group ?? group,
+    needs: [row.needs ?? tableNeeds ?? []].flat() as readonly Need[],
     prefers: row.prefers,
     source: row.source,
     note: row.note,

@@ -1,9 +1,10 @@
 import type { Int64 } from '../../base/int64.ts';
-import type { BlockStats, DiskConfig, DomainSnapshot } from '../../model/snapshot.ts';
+import type { BlockStats, DiskConfig, DomainConfig, DomainSnapshot } from '../../model/snapshot.ts';
 import { BLOCK_CAPACITY_ROW, BLOCK_ROWS, BLOCK_TIME_ROWS } from '../parts/device-rows.ts';
 import { IO_LIMITS } from '../parts/io-limits.ts';
+import { itemLabels, itemTable, type Row, type Table } from '../parts/libvirt-tables.ts';
 import { originalBlockLabels } from '../parts/original-labels.ts';
-import { itemLabels, itemTable, perConfig, type Row, type Table } from '../table/table.ts';
+import { keptPer } from '../table/owners.ts';
 
 /**
  * Whether the exporter lists a drive. It knows a CD-ROM drive by the names hda and hdc alone, and leaves out whatever is called so; a
@@ -36,7 +37,7 @@ const META = itemTable({
           ]
         : undefined,
   ),
-  group: 'block',
+  needs: 'block',
   items: (domain) => domain.stats.blocks,
   rows: [
     {
@@ -54,7 +55,7 @@ const BLOCK = itemTable({
   labels: originalBlockLabels(['domain', 'target_device'], ({ name }, target, disk) =>
     isListed(target, disk) ? [name, target] : undefined,
   ),
-  group: 'block',
+  needs: 'block',
   items: (domain) => domain.stats.blocks,
   rows: (
     [
@@ -88,7 +89,7 @@ interface LimitedDisk {
 }
 
 /** Drives with a medium: libvirt has no limits of an empty one. Two arrays for each XML, the VM being active or not. */
-const limitedDisks = perConfig(({ disks }) => {
+const limitedDisks = keptPer(({ disks }: DomainConfig) => {
   const listed = disks.filter((disk) => isListed(disk.target, disk) && disk.source !== '');
   const as = (isActive: boolean): readonly LimitedDisk[] => listed.map((disk) => ({ disk, isActive }));
   return { active: as(true), inactive: as(false) };
@@ -113,7 +114,7 @@ const LIMITS = itemTable({
     hasKey: (key, limited) => key === limited,
     values: ({ name }, { disk }) => [name, disk.target],
   }),
-  group: 'block',
+  needs: 'block',
   items: limitedDisksOf,
   rows: IO_LIMITS.map(
     ([element, name, what]): Row<LimitedDisk> => ({

@@ -3,8 +3,8 @@ import type { BalloonStats, DomainSnapshot } from '../../model/snapshot.ts';
 import { bytesOfKiB } from '../parts/bytes.ts';
 import { cpuTimeOrZeroNs } from '../parts/domain-info.ts';
 import { domainInfoRows, STATE_MEANING, VCPU_ROWS, VCPU_TIME_ROW } from '../parts/domain-rows.ts';
+import { domainLabels, domainTable, itemTable, type Row, type Table } from '../parts/libvirt-tables.ts';
 import { BY_NAME, vcpuLabels } from '../parts/vm-labels.ts';
-import { domainLabels, domainTable, itemTable, type Row, type Table } from '../table/table.ts';
 
 const META = domainTable({
   labels: domainLabels(
@@ -57,7 +57,7 @@ const INFO = domainTable({
       name: 'libvirt_domain_info_vstate',
       type: 'gauge',
       help: `State of the VM: ${STATE_MEANING}`,
-      group: 'state',
+      needs: 'state',
       source: 'state.state',
       value: ({ stats }) => stats.state?.state,
     },
@@ -66,7 +66,7 @@ const INFO = domainTable({
 
 const VCPU = itemTable({
   labels: vcpuLabels(['domain', 'vcpu'], ({ name }, vcpu) => [name, vcpu]),
-  group: 'vcpu',
+  needs: 'vcpu',
   items: (domain) => domain.stats.vcpu?.vcpus,
   rows: [
     VCPU_TIME_ROW,
@@ -74,6 +74,7 @@ const VCPU = itemTable({
     {
       name: 'libvirt_domain_vcpu_cpu',
       type: 'gauge',
+      needs: ['vcpu', 'vcpu_mapping'],
       help: 'Number of the physical CPU that a vCPU ran on last.',
       source: 'vcpu mapping: cpu_id of libvirt_vcpu',
       note: 'Choosing the scheme switches the vCPU mapping on.',
@@ -112,7 +113,7 @@ function reportedOrZero(
 
 const MEMORY = domainTable({
   labels: BY_NAME,
-  group: 'balloon',
+  needs: 'balloon',
   item: (domain) => domain,
   rows: [
     {

@@ -1,5 +1,5 @@
+import { hostTable, type Table } from '../parts/libvirt-tables.ts';
 import { versionText } from '../parts/version.ts';
-import { hostTable, type Table } from '../table/table.ts';
 
 /** virStoragePoolState of a pool that is not active. */
 const POOL_INACTIVE = 0;
@@ -28,6 +28,7 @@ export const HOST_TABLES: readonly Table[] = [
   }),
   hostTable({
     labels: ['pool'],
+    needs: 'pools',
     items: ({ pools }) => pools?.filter(({ state }) => state !== POOL_INACTIVE) ?? [],
     values: ({ name }) => [name],
     rows: [

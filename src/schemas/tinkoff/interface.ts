@@ -1,6 +1,6 @@
 import { INTERFACE_ROWS } from '../parts/device-rows.ts';
+import { itemTable, type Table } from '../parts/libvirt-tables.ts';
 import { originalInterfaceLabels } from '../parts/original-labels.ts';
-import { itemTable, type Table } from '../table/table.ts';
 
 /** The families of `tinkoff` about network interfaces. */
 export const INTERFACE_TABLES: readonly Table[] = [
@@ -13,7 +13,7 @@ export const INTERFACE_TABLES: readonly Table[] = [
         return bridge === '' && virtualInterface === '' ? undefined : [name, bridge, target, virtualInterface];
       },
     ),
-    group: 'interface',
+    needs: 'interface',
     items: (domain) => domain.stats.interfaces,
     rows: [
       {
@@ -27,7 +27,7 @@ export const INTERFACE_TABLES: readonly Table[] = [
   }),
   itemTable({
     labels: originalInterfaceLabels(['domain', 'target_device'], ({ name }, target) => [name, target]),
-    group: 'interface',
+    needs: 'interface',
     items: (domain) => domain.stats.interfaces,
     rows: INTERFACE_ROWS,
   }),

@@ -1,5 +1,5 @@
 import { CONNECTION } from '../parts/connection.ts';
-import type { Schema } from '../table/schema.ts';
+import type { Schema } from '../parts/libvirt-tables.ts';
 import { BLOCK_TABLES } from './block.ts';
 import { DOMAIN_TABLES } from './domain.ts';
 import { HOST_TABLES } from './host.ts';
@@ -16,6 +16,5 @@ export function tinkoffSchema(): Schema {
   return {
     name: 'tinkoff',
     tables: [CONNECTION, ...HOST_TABLES, ...DOMAIN_TABLES, ...BLOCK_TABLES, ...INTERFACE_TABLES],
-    needs: { pools: true, jobs: false, vcpuMapping: true },
   };
 }
