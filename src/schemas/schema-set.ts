@@ -7,7 +7,7 @@ import { inovexSchema } from './inovex/inovex.ts';
 import { type KuminaOptions, kuminaSchema } from './kumina.ts';
 import { novaSchema } from './nova.ts';
 import type { Schema } from './parts/libvirt-tables.ts';
-import { combineSchemas, type SchemaSet, tablesOf } from './table/schema.ts';
+import { combineSchemas, type LeftOutFamily, type SchemaSet, tablesOf } from './table/schema.ts';
 import { tinkoffSchema } from './tinkoff/tinkoff.ts';
 
 /** What changes the families of the schemes. */
@@ -47,28 +47,25 @@ export type SchemaName = keyof typeof SCHEMAS;
 /** The names of all schemes, in the order in which their families are exposed. */
 export const SCHEMA_NAMES = Object.keys(SCHEMAS) as readonly SchemaName[];
 
-/** What each scheme is, in a few words. */
+/** What a scheme is, in a few words. */
 export function schemaHelp(name: SchemaName): string {
   return SCHEMAS[name].help;
 }
 
-/** What the schemes need though it is not collected by default: to be collected unless it is switched off by name. */
-export function enabledBySchemas(names: Iterable<SchemaName>): ReadonlySet<CollectedName> {
-  return new Set(Array.from(names).flatMap((name) => entryOf(name).enables ?? []));
-}
-
 /**
  * Combines schemes. A family that several of them have is from the first in `names`; the order of exposition is always the registry's.
+ * What a scheme enables is collected whether it is in `enabled` or not.
  */
 export function createSchemaSet(
   names: Iterable<SchemaName>,
   options: Partial<SchemaOptions> = {},
 ): SchemaSet<Snapshot, CollectedName> {
   const settings: SchemaOptions = { ...DEFAULT_OPTIONS, ...options };
-  const precedence = [...new Set(names)].map((name) => ({ name, schema: SCHEMAS[name].make(settings) }));
+  const precedence = [...new Set(names)].map((name) => ({ name, schema: entryOf(name).make(settings) }));
   const exposed = precedence.toSorted((a, b) => SCHEMA_NAMES.indexOf(a.name) - SCHEMA_NAMES.indexOf(b.name));
+  const enabled = new Set([...settings.enabled, ...precedence.flatMap(({ name }) => entryOf(name).enables ?? [])]);
   const schemasOf = (list: typeof precedence): readonly Schema[] => list.map(({ schema }) => schema);
-  return combineSchemas(schemasOf(exposed), settings.enabled, schemasOf(precedence));
+  return combineSchemas(schemasOf(exposed), enabled, schemasOf(precedence));
 }
 
 /** The schemes one by one, with all families that they can have: the source of the reference page. */
@@ -81,4 +78,11 @@ export function describeSchemas(): readonly Schema[] {
 
 function entryOf(name: SchemaName): SchemaEntry {
   return SCHEMAS[name];
+}
+
+/** Families that are left out, as the log says it: `a, b (of extended, given by tinkoff)`; undefined when there are none. */
+export function describeLeftOut(leftOut: readonly LeftOutFamily[]): string | undefined {
+  const pairs = Map.groupBy(leftOut, ({ schema, givenBy }) => `of ${schema}, given by ${givenBy}`);
+  const texts = Array.from(pairs, ([pair, families]) => `${families.map(({ name }) => name).join(', ')} (${pair})`);
+  return texts.length === 0 ? undefined : texts.join('; ');
 }

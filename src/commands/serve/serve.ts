@@ -12,7 +12,13 @@ import { type LibvirtUri, LibvirtUriError, parseLibvirtUri } from '../../libvirt
 import { COLLECTED_NAMES } from '../../model/collected.ts';
 import type { FamilyStream } from '../../model/metric.ts';
 import { STATS_GROUPS, type StatsGroup } from '../../model/snapshot.ts';
-import { createSchemaSet, SCHEMA_NAMES, type SchemaName } from '../../schemas/schema-set.ts';
+import {
+  createSchemaSet,
+  describeLeftOut,
+  SCHEMA_NAMES,
+  type SchemaName,
+  schemaHelp,
+} from '../../schemas/schema-set.ts';
 import { selfFamilies } from '../../schemas/self.ts';
 import { WebError } from '../../web/error.ts';
 import { type GatherRequest, startWebServer, type WebServer } from '../../web/server/server.ts';
@@ -68,7 +74,7 @@ const FLAG_TABLE = [
   {
     kind: 'boolean',
     name: 'libvirt.export-nova-metadata',
-    help: "Add OpenStack Nova's name, flavor and project_name to the labels of the kumina scheme.",
+    help: "Add OpenStack Nova's name, flavor and project_name to the labels of the schemes kumina and debian.",
   },
   {
     kind: 'list',
@@ -97,14 +103,17 @@ const FLAG_TABLE = [
     choices: SCHEMA_NAMES,
     separator: ',',
     placeholder: 'NAME,…',
-    help: `Naming schemes to serve, of ${SCHEMA_NAMES.join(', ')}.`,
+    help:
+      'Naming schemes to serve: ' +
+      `${SCHEMA_NAMES.map((name) => `${name} (${schemaHelp(name)})`).join('; ')}. ` +
+      'When two of them have a family of the same name, the first in the list gives it.',
   },
   { kind: 'boolean', name: 'collector.jobs', default: true, help: 'Migrations, backups and other jobs in progress.' },
   { kind: 'boolean', name: 'collector.pools', default: true, help: 'Storage pools.' },
   {
     kind: 'boolean',
     name: 'collector.vcpu_mapping',
-    help: 'Which physical CPUs the vCPUs run on and may run on; two small calls a VM.',
+    help: 'Which physical CPUs the vCPUs run on and may run on; two small calls a VM. The scheme tinkoff switches it on.',
   },
   {
     kind: 'boolean',
@@ -200,6 +209,9 @@ async function serve(
     enabled,
   });
   const { needs } = schemas;
+  const leftOut = describeLeftOut(schemas.leftOut);
+  if (leftOut !== undefined)
+    logger.info('Several schemes have these families; the first scheme gives them', { families: leftOut });
   const direct = createCollector({
     connect: connectTo(uri, monitor.noteCall),
     target: uri.text,

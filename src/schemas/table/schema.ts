@@ -55,16 +55,17 @@ export function combineSchemas<Source, Need extends string>(
 ): SchemaSet<Source, Need> {
   const isEnabled = ({ needs }: FamilyInfo<Need>): boolean => needs.every((need) => enabled.has(need));
   const { claims, leftOut } = claimFamilies(precedence, isEnabled);
-  const rows: FamilyInfo<Need>[] = [];
+  const exposed = new Set<FamilyInfo<Need>>();
   const evaluations: Evaluate<Source>[] = schemas.flatMap((schema) => {
     const keep = (family: FamilyInfo<Need>): boolean => {
-      const claim = claims.get(family.name);
-      if (claim?.schema !== schema || claim.family !== family) return false;
-      rows.push(family);
+      // A family that schemes share is the same object in both, and comes with the first of them.
+      if (claims.get(family.name)?.family !== family || exposed.has(family)) return false;
+      exposed.add(family);
       return true;
     };
     return tablesOf(schema).map((table) => table.select(keep));
   });
+  const rows = [...exposed];
   const wished = rows.flatMap(({ prefers }) => (prefers !== undefined && enabled.has(prefers) ? [prefers] : []));
   return {
     needs: new Set([...rows.flatMap(({ needs }) => needs), ...wished]),
