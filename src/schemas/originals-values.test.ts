@@ -264,8 +264,10 @@ describe('tinkoff', () => {
     for (const family of ['domain_block_meta', 'domain_block_stats_read_bytes', 'domain_block_stats_allocation']) {
       assert.deepEqual(drives(family), ['vda', 'vdb', 'hda', 'sda', 'fda'], family);
     }
-    // libvirt has no limits of an empty drive.
+    // libvirt has no limits of an empty drive while the VM is active.
     assert.deepEqual(drives('domain_block_stats_limit_total_bytes'), ['vda', 'vdb', 'hda', 'fda']);
+    const off = samples('tinkoff', [{ ...RUNNING, id: undefined }], ['domain_block_stats_limit_total_bytes']);
+    assert.ok(off.some((line) => line.includes('"sda"')));
     const metas = samples('tinkoff', ALL, ['domain_block_meta']);
     assert.deepEqual(metas.slice(0, 2), [
       'libvirt_domain_block_meta{domain="a",target_device="vda",source_file="/images/a.qcow2",serial="s1",bus="virtio",' +

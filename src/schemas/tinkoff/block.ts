@@ -88,11 +88,13 @@ interface LimitedDisk {
   readonly isActive: boolean;
 }
 
-/** Drives with a medium: libvirt has no limits of an empty one. Two arrays for each XML, the VM being active or not. */
+/** The drives whose limits libvirt knows: of an active VM, those with a medium. Kept for each XML, so that nothing is allocated. */
 const limitedDisks = keptPer(({ disks }: DomainConfig) => {
-  const listed = disks.filter((disk) => isListed(disk.target, disk) && disk.source !== '');
-  const as = (isActive: boolean): readonly LimitedDisk[] => listed.map((disk) => ({ disk, isActive }));
-  return { active: as(true), inactive: as(false) };
+  const listed = disks.filter((disk) => isListed(disk.target, disk));
+  return {
+    active: listed.filter(({ source }) => source !== '').map((disk): LimitedDisk => ({ disk, isActive: true })),
+    inactive: listed.map((disk): LimitedDisk => ({ disk, isActive: false })),
+  };
 });
 
 function limitedDisksOf({ id, config }: DomainSnapshot): readonly LimitedDisk[] | undefined {

@@ -144,12 +144,15 @@ const MEMORY = domainTable({
       'Memory the guest sees in all; MemTotal in its /proc/meminfo.',
       ({ availableKiB }) => availableKiB,
     ),
-    memoryRow(
-      'actual_balloon_bytes',
-      'balloon.current',
-      'Memory the VM has been given: the size of its balloon.',
-      ({ currentKiB }) => currentKiB,
-    ),
+    {
+      ...memoryRow(
+        'actual_balloon_bytes',
+        'balloon.current',
+        'Memory the VM has been given: the size of its balloon.',
+        ({ currentKiB }) => currentKiB,
+      ),
+      note: 'As in the original, 0 for a VM that is shut off; unlike there, the memory of a VM without a balloon and not 0.',
+    },
     memoryRow('rss_bytes', 'balloon.rss', "Resident set of the VM's process on the host.", ({ rssKiB }) => rssKiB),
     memoryRow(
       'usable_bytes',
