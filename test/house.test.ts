@@ -34,7 +34,10 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
     outputs: { mayImport: ['formats', 'model', 'base'] },
     formats: { folders: ['testdata'], mayImport: ['model', 'base'] },
     schemas: { folders: ['extended', 'inovex', 'parts', 'table', 'tinkoff'], mayImport: ['model', 'base'] },
-    collect: { folders: ['extras', 'inventory', 'stats'], mayImport: ['connection', 'libvirt', 'model', 'base'] },
+    collect: {
+      folders: ['extras', 'inventory', 'inventory/xml', 'stats'],
+      mayImport: ['connection', 'libvirt', 'model', 'base'],
+    },
     connection: { mayImport: ['libvirt', 'model', 'base'] },
     sim: {
       folders: ['calls', 'daemon', 'description', 'hypervisor', 'scenario', 'stats'],

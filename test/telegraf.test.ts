@@ -2,15 +2,15 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { SYSTEM_CLOCK } from '../src/base/clock.ts';
+import { COLLECTED_NAMES } from '../src/model/collected.ts';
 import type { DomainStats } from '../src/model/snapshot.ts';
-import { STATS_GROUPS } from '../src/model/snapshot.ts';
 import { createInfluxWriter } from '../src/outputs/influxdb.ts';
 import { toPoints } from '../src/schemas/telegraf.ts';
 import { type InfluxDb, startInfluxDb } from './lab/influxdb.ts';
 import { unavailable } from './lab/tools.ts';
 import { makeDomain, makeSnapshot, recordLogs } from './support/telegraf.ts';
 
-const OPTIONS = { hostTag: 'my host', groups: new Set(STATS_GROUPS), vcpuMapping: true };
+const OPTIONS = { hostTag: 'my host', enabled: new Set(COLLECTED_NAMES) };
 
 function pointsOf(name: string, stats: DomainStats) {
   return toPoints(makeSnapshot([], { domains: [makeDomain(name, { stats })] }), OPTIONS);

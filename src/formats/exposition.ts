@@ -18,17 +18,17 @@ export interface Dialect {
 }
 
 const NEWLINE = 0x0a;
-/** Large enough that a chunk's own cost (a round trip to the compressor's thread) vanishes, small enough to forget about. */
+/** Large enough that a chunk's own cost (a round trip to the compressor's thread) is negligible, and small. */
 const CHUNK_BYTES = 256 * 1024;
 const EMPTY_CHUNK = Buffer.alloc(0);
 
-/** The chunk in the making: `bytes` up to `end` are not handed out yet. */
+/** The chunk that is being filled: `bytes` up to `end` are not handed out yet. */
 interface Chunk {
   bytes: Buffer;
   end: number;
 }
 
-/** A chunk buffer that nobody uses now: as a rule there is one scrape at a time, and it finds its buffer here. */
+/** A chunk buffer that is not in use: as a rule there is one scrape at a time, which takes its buffer from here. */
 let spare: Buffer | undefined;
 
 /**
@@ -63,7 +63,7 @@ function* writeSamples(chunk: Chunk, family: SampleFamily, dialect: Dialect): Ge
   let { bytes, end } = chunk;
   for (let index = 0; index < labels.length; index++) {
     const value: unknown = values[index];
-    // The last guard of the page: whatever the types were told, nothing but a number becomes a sample.
+    // Only numbers become samples, even if a cast elsewhere let something else past the compiler.
     if (typeof value !== 'number' && typeof value !== 'bigint') continue;
     if (!isDescribed) {
       isDescribed = true;
@@ -122,7 +122,7 @@ function* writeText(chunk: Chunk, text: string): Generator<Buffer, void, void> {
 function* makeRoom(chunk: Chunk, needed: number): Generator<Buffer, void, void> {
   if (chunk.end > 0) yield chunk.bytes.subarray(0, chunk.end);
   chunk.end = 0;
-  // A label value of hundreds of kilobytes is libvirt's to allow; it gets a buffer of its size.
+  // libvirt allows names that make a label value of hundreds of kilobytes; it gets a buffer of its size.
   if (needed > chunk.bytes.length) chunk.bytes = Buffer.allocUnsafeSlow(needed);
 }
 
@@ -143,7 +143,7 @@ export function escapeQuoted(text: string): string {
   return /[\\"\n]/.test(text) ? text.replace(/[\\"\n]/g, (found) => (found === '\n' ? '\\n' : `\\${found}`)) : text;
 }
 
-/** Escapes a HELP text of the older format, where a double quote stands for itself. */
+/** Escapes a HELP text of the older format, where a double quote is not escaped. */
 export function escapeHelp(text: string): string {
   return text.replace(/[\\\n]/g, (found) => (found === '\n' ? '\\n' : '\\\\'));
 }

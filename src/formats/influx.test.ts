@@ -76,6 +76,14 @@ test('fields that are no number are left out, and points without fields with the
   assert.equal(formatInflux([point([['c', integer(1)]], [], '')]), '');
 });
 
+test('a whole number that is none, whatever got past the types, is left out and forges no line', () => {
+  const values = ['1i\nforged x=1', Number.NaN, 1.5, true, undefined] as unknown as number[];
+  const fields = values.map((value, i) => [`f${i}`, { kind: 'integer', value }] as const);
+  const point = { measurement: 'm', tags: [], timestampNs: 1n };
+  assert.equal(formatInflux([{ ...point, fields }]), '');
+  assert.equal(formatInflux([{ ...point, fields: [...fields, ['ok', { kind: 'integer', value: 5 }]] }]), 'm ok=5i 1\n');
+});
+
 test('names and tags: blanks, commas, equals signs and control characters are escaped as Telegraf escapes them', () => {
   const line = formatInflux([
     point(

@@ -6,7 +6,7 @@ import type { FieldValue, Point } from '../model/point.ts';
  * quotes), as Telegraf's own serializer prints them:
  *
  * - A tag whose key or value is empty is left out, and backslashes at its end are cut off: the protocol cannot carry either.
- * - A field that is NaN or infinite is left out, and a point without fields or without a name with it.
+ * - A field that is not a finite number is left out, and a point without fields or without a name with it.
  * - Control characters of names and tags become two characters (`\n` is a backslash and an n).
  * - Whole numbers carry `i`. One beyond the signed 64 bits that the protocol has becomes the largest of them.
  */
@@ -16,8 +16,7 @@ export function formatInflux(points: readonly Point[]): string {
   return text;
 }
 
-const LARGEST_INTEGER = 2n ** 63n - 1n;
-const LARGEST_INTEGER_TEXT = String(LARGEST_INTEGER);
+const INTEGER_MAX = 2n ** 63n - 1n;
 
 function formatPoint({ measurement, tags, fields, timestampNs }: Point): string {
   let line = escapeKey(measurement, /[\t\n\f\r ,]/g);
@@ -41,7 +40,7 @@ function formatPoint({ measurement, tags, fields, timestampNs }: Point): string 
 function formatField(field: FieldValue): string | undefined {
   switch (field.kind) {
     case 'integer':
-      return `${formatInteger(field.value)}i`;
+      return formatInteger(field.value);
     case 'float':
       return Number.isFinite(field.value) ? expandExponent(String(field.value)) : undefined;
     case 'boolean':
@@ -51,8 +50,10 @@ function formatField(field: FieldValue): string | undefined {
   }
 }
 
-function formatInteger(value: Int64): string {
-  return typeof value === 'bigint' && value > LARGEST_INTEGER ? LARGEST_INTEGER_TEXT : String(value);
+/** Nothing but a whole number is written, even if a cast elsewhere let something else past the compiler. */
+function formatInteger(value: Int64): string | undefined {
+  if (typeof value === 'bigint') return `${value > INTEGER_MAX ? INTEGER_MAX : value}i`;
+  return Number.isInteger(value) ? `${value}i` : undefined;
 }
 
 /** A number that JavaScript prints with an exponent, with all its digits: Telegraf never prints exponents. */

@@ -27,7 +27,7 @@ export function formatOpenMetrics(families: FamilyStream): Generator<Buffer, voi
 }
 
 /**
- * A family's name is its samples' without the type's suffix. Where a scheme that others have set names a counter or an info without
+ * A family's name is its samples' without the type's suffix. Where a scheme that is set by others names a counter or an info without
  * that suffix, its series keep their name, as dashboards know it, and the type gives way.
  */
 function nameFamily({ name, type }: MetricFamily): { name: string; type: string } {

@@ -22,7 +22,7 @@ export interface BuildReport {
   readonly arch: string;
 }
 
-/** The process of virtlens. What the platform does not say is undefined. */
+/** The process of virtlens. What the platform does not report is undefined. */
 export interface ProcessReport {
   /** User and system time, microseconds. */
   readonly cpuTimeUs: number;

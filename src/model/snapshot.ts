@@ -5,12 +5,12 @@ import type { SampleValue } from './metric.ts';
 /**
  * One observation of one libvirt host at one instant. Plain immutable data: every schema is a pure function of it.
  *
- * `undefined` means everywhere that libvirt did not say; it never stands for 0.
+ * `undefined` means everywhere that libvirt did not report it; it never stands for 0.
  */
 export interface Snapshot {
   /** Wall-clock time of the observation, milliseconds since the epoch. */
   readonly takenAtMs: number;
-  /** Whether the connection to the daemon worked. It says nothing about any single VM. */
+  /** Whether the connection to the daemon worked. It says nothing about single VMs. */
   readonly up: boolean;
   /** Absent while there has been no connection yet. */
   readonly host: HostInfo | undefined;
@@ -21,7 +21,7 @@ export interface Snapshot {
   readonly collection: CollectionReport;
 }
 
-/** What the daemon says of itself and its host. */
+/** What the daemon reports about itself and its host. */
 export interface HostInfo {
   /** The driver's name as libvirt spells it: `QEMU`, `LXC`, `Test`. */
   readonly driver: string;
@@ -206,7 +206,7 @@ export interface DomainStats {
   /** libvirt's `net.count`: the interfaces the VM has, of which `interfaces` may lack some (SR-IOV ones have no statistics). */
   readonly interfaceCount?: number | undefined;
   readonly interfaces?: readonly InterfaceStats[] | undefined;
-  /** libvirt's `block.count`: the length of `blocks`, unless libvirt stopped half-way. */
+  /** libvirt's `block.count`: the length of `blocks`, unless libvirt stopped before the end. */
   readonly blockCount?: number | undefined;
   readonly blocks?: readonly BlockStats[] | undefined;
   /** Event name (`cpu_cycles`) to its count. */

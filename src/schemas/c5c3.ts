@@ -63,8 +63,8 @@ const MEMORY = domainTable({
       name: 'libvirt_domain_memory_usage_bytes',
       type: 'gauge',
       help:
-        'Memory in use inside the guest, as its balloon driver reports it: available less unused, caches included. ' +
-        'Absent while no driver reports.',
+        'Memory in use inside the guest, as its balloon driver reports it: available minus unused, caches included. ' +
+        'Absent while no driver reports it.',
       source: 'balloon.available - balloon.unused',
       value: usedMemoryBytes,
     },
@@ -148,7 +148,7 @@ const INTERFACE = itemTable({
     {
       name: 'libvirt_domain_net_receive_errors_total',
       type: 'counter',
-      help: 'Errors in receiving on a network interface.',
+      help: 'Receive errors of a network interface.',
       source: 'net.<num>.rx.errs',
       value: (stats) => stats.rxErrors,
     },

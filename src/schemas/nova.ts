@@ -8,7 +8,7 @@ import { domainLabels, domainTable, type Schema } from './parts/libvirt-tables.t
  * labels and units of its README, and from its code what the memory figures are: of the guest's own report, `available` is what it
  * has, `available - unused` what it uses with its caches, `available - usable` what it uses without them.
  *
- * As there, only running VMs that Nova made are listed. Unlike there, a figure that the guest does not report is absent and not 0.
+ * As in that exporter, only running VMs that Nova created are listed. Unlike in it, a figure that the guest does not report is absent and not 0.
  */
 export function novaSchema(): Schema {
   return { name: 'nova', tables: [INSTANCES], isForSomeVms: true };
@@ -70,7 +70,7 @@ const INSTANCES = domainTable({
   ],
 });
 
-/** What the guest has but for what it reports as free, in one sense or the other. */
+/** What the guest has, less what it reports as free in one sense or the other. */
 function usedKiB({ stats }: DomainSnapshot, freeKiB: Int64 | undefined): Int64 | undefined {
   const availableKiB = stats.balloon?.availableKiB;
   return availableKiB === undefined || freeKiB === undefined ? undefined : subtractInt64(availableKiB, freeKiB);

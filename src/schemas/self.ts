@@ -24,7 +24,7 @@ const TABLES = [
       {
         name: 'virtlens_build_info',
         type: 'info',
-        help: 'Which virtlens this is, and on which runtime and platform it runs.',
+        help: 'Version of virtlens, its runtime and its platform.',
         source: 'virtlens',
         value: () => 1,
       },
@@ -38,7 +38,7 @@ const TABLES = [
       {
         name: 'virtlens_scrape_duration_seconds',
         type: 'gauge',
-        help: 'Time from the arrival of this scrape until its samples were there, waiting for a collection included.',
+        help: 'Time from the arrival of this scrape until its samples were ready, including the wait for a collection.',
         decimalShift: 6,
         source: 'virtlens',
         value: ({ report }) => microseconds(report.scrapeDurationMs),
@@ -46,7 +46,7 @@ const TABLES = [
       {
         name: 'virtlens_collection_duration_seconds',
         type: 'gauge',
-        help: 'How long the collection took whose samples these are.',
+        help: 'Duration of the collection that these samples are from.',
         decimalShift: 6,
         source: 'virtlens',
         value: ({ collection }) => microseconds(collection.durationMs),
@@ -54,7 +54,7 @@ const TABLES = [
       {
         name: 'virtlens_collection_timestamp_seconds',
         type: 'gauge',
-        help: 'When the collection was made whose samples these are, in seconds since the epoch.',
+        help: 'Time of the collection that these samples are from, in seconds since the epoch.',
         decimalShift: 3,
         source: 'virtlens',
         value: ({ takenAtMs }) => Math.round(takenAtMs),
@@ -62,14 +62,14 @@ const TABLES = [
       {
         name: 'virtlens_quarantined_domains',
         type: 'gauge',
-        help: 'Number of VMs in quarantine: their monitor does not answer.',
+        help: 'Number of VMs in quarantine: their monitor does not reply.',
         source: 'virtlens',
         value: ({ collection }) => collection.quarantined,
       },
       {
         name: 'virtlens_libvirt_blocked_calls',
         type: 'gauge',
-        help: 'Number of calls that virtlens waits for no more and that the daemon still works on.',
+        help: 'Number of calls that virtlens no longer waits for and that the daemon is still working on.',
         source: 'virtlens',
         value: ({ collection }) => collection.blockedCalls,
       },
@@ -83,7 +83,7 @@ const TABLES = [
       {
         name: 'virtlens_collector_duration_seconds',
         type: 'gauge',
-        help: 'How long a part of the collection (a statistics group, the inventory, …) took.',
+        help: 'Duration of a part of the collection (a statistics group, the inventory, …).',
         decimalShift: 6,
         source: 'virtlens',
         value: ({ durationMs }) => microseconds(durationMs),
@@ -91,7 +91,7 @@ const TABLES = [
       {
         name: 'virtlens_collector_success',
         type: 'gauge',
-        help: 'Whether a part of the collection worked: 1 yes, 0 no.',
+        help: 'Whether a part of the collection succeeded: 1 yes, 0 no.',
         source: 'virtlens',
         value: ({ success }) => (success ? 1 : 0),
       },
@@ -105,7 +105,7 @@ const TABLES = [
       {
         name: 'virtlens_unknown_statistics',
         type: 'gauge',
-        help: 'Number of values of a statistic that the daemon sent and this build does not know.',
+        help: 'Number of values of a statistic that this version does not know.',
         source: 'virtlens',
         value: ([, count]) => count,
       },
@@ -119,7 +119,7 @@ const TABLES = [
       {
         name: 'virtlens_mistyped_statistics',
         type: 'gauge',
-        help: 'Number of values of a statistic that were left out because they had a type that the statistic cannot have.',
+        help: 'Number of values of a statistic that were dropped because of their type.',
         source: 'virtlens',
         value: ([, count]) => count,
       },
@@ -136,7 +136,7 @@ const TABLES = [
       {
         name: 'virtlens_libvirt_rpc_calls_total',
         type: 'counter',
-        help: 'Calls to libvirt that have ended, by procedure and how they ended.',
+        help: 'Completed calls to libvirt, by procedure and outcome.',
         source: 'virtlens',
         value: ({ count }) => count,
       },
@@ -150,7 +150,7 @@ const TABLES = [
       {
         name: 'process_cpu_seconds_total',
         type: 'counter',
-        help: 'CPU time that virtlens has used.',
+        help: 'CPU time used by virtlens.',
         decimalShift: 6,
         source: 'process',
         value: ({ cpuTimeUs }) => Math.round(cpuTimeUs),
@@ -158,35 +158,35 @@ const TABLES = [
       {
         name: 'process_resident_memory_bytes',
         type: 'gauge',
-        help: 'Resident set of virtlens.',
+        help: 'Resident set size of virtlens.',
         source: 'process',
         value: ({ residentMemoryBytes }) => residentMemoryBytes,
       },
       {
         name: 'process_virtual_memory_bytes',
         type: 'gauge',
-        help: 'Address space of virtlens.',
+        help: 'Virtual memory size of virtlens.',
         source: 'process',
         value: ({ virtualMemoryBytes }) => virtualMemoryBytes,
       },
       {
         name: 'process_open_fds',
         type: 'gauge',
-        help: 'Number of file descriptors that virtlens has open.',
+        help: 'Number of open file descriptors of virtlens.',
         source: 'process',
         value: ({ openFds }) => openFds,
       },
       {
         name: 'process_max_fds',
         type: 'gauge',
-        help: 'Number of file descriptors that virtlens may have open.',
+        help: 'Maximum number of open file descriptors of virtlens.',
         source: 'process',
         value: ({ maxFds }) => maxFds,
       },
       {
         name: 'process_start_time_seconds',
         type: 'gauge',
-        help: 'When virtlens was started, in seconds since the epoch.',
+        help: 'Start time of virtlens, in seconds since the epoch.',
         decimalShift: 3,
         source: 'process',
         value: ({ startTimeMs }) => Math.round(startTimeMs),
@@ -199,7 +199,7 @@ const TABLES = [
 const RPC_DURATION: FamilyInfo = {
   name: 'virtlens_libvirt_rpc_duration_seconds',
   type: 'histogram',
-  help: 'How long calls to libvirt took, by procedure.',
+  help: 'Duration of calls to libvirt, by procedure.',
   unit: 'seconds',
   decimalShift: 0,
   labels: ['procedure', 'le'],

@@ -11,9 +11,9 @@ test('docs/telegraf.md names every measurement, field and tag, and none that the
     .map((line) => line.split('|').map((cell) => cell.trim().replaceAll('`', '')));
 
   const listed = cells.filter((row) => row.length === 7 && row[3]?.startsWith('libvirt_'));
-  const emitted = TELEGRAF_MEASUREMENTS.flatMap(({ group, measurement, fields }) =>
+  const emitted = TELEGRAF_MEASUREMENTS.flatMap(({ needs, measurement, fields }) =>
     fields.map((field) => {
-      const row = measurement === 'libvirt_vcpu' && field === 'cpu_id' ? 'vcpu and vcpu_mapping' : group;
+      const row = measurement === 'libvirt_vcpu' && field === 'cpu_id' ? 'vcpu and vcpu_mapping' : needs;
       return `${row} ${measurement} ${field}`;
     }),
   );

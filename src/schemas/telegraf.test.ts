@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { README_LINES as U22_LINES } from '../../test/support/telegraf-readme.ts';
 import { formatInflux } from '../formats/influx.ts';
+import { COLLECTED_NAMES } from '../model/collected.ts';
 import { type DomainSnapshot, type DomainStats, type Snapshot, STATS_GROUPS } from '../model/snapshot.ts';
 import { TELEGRAF_MEASUREMENTS, type TelegrafOptions, toPoints } from './telegraf.ts';
 
@@ -168,7 +169,7 @@ const U22_STATS: Required<DomainStats> = {
   },
 };
 
-const ALL: TelegrafOptions = { hostTag: 'localhost', groups: new Set(STATS_GROUPS), vcpuMapping: true };
+const ALL: TelegrafOptions = { hostTag: 'localhost', enabled: new Set(COLLECTED_NAMES) };
 
 function domain(stats: DomainStats, rest: Partial<DomainSnapshot> = {}): DomainSnapshot {
   return {
@@ -218,7 +219,7 @@ for (const group of STATS_GROUPS) {
   test(`the ${group} group alone`, () => {
     const expected = U22_LINES[group]?.filter((line) => !line.startsWith('libvirt_cpu_affinity'));
     assert.deepEqual(
-      lines(snapshot(domain(U22_STATS)), { groups: new Set([group]), vcpuMapping: false }),
+      lines(snapshot(domain(U22_STATS)), { enabled: new Set([group]) }),
       timed(expected).map((line) => line.replace(/,cpu_id=\d+i/, '')),
     );
   });
@@ -226,7 +227,7 @@ for (const group of STATS_GROUPS) {
 
 test('vcpu_mapping without the vcpu group: the affinity, and nothing of the statistics', () => {
   assert.deepEqual(
-    lines(snapshot(domain(U22_STATS)), { groups: new Set() }),
+    lines(snapshot(domain(U22_STATS)), { enabled: new Set(['vcpu_mapping'] as const) }),
     timed(U22_LINES.vcpu?.filter((line) => line.startsWith('libvirt_cpu_affinity'))),
   );
 });

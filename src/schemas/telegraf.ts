@@ -1,4 +1,5 @@
 import type { Int64 } from '../base/int64.ts';
+import type { CollectedName } from '../model/collected.ts';
 import type { FieldValue, Point } from '../model/point.ts';
 import type {
   BalloonStats,
@@ -14,7 +15,6 @@ import type {
   MemoryBandwidthNode,
   Snapshot,
   StateStats,
-  StatsGroup,
   VcpuGroupStats,
   VcpuStats,
 } from '../model/snapshot.ts';
@@ -23,14 +23,13 @@ import type {
 export interface TelegrafOptions {
   /** The `host` tag; absent or empty for none. */
   readonly hostTag: string | undefined;
-  readonly groups: ReadonlySet<StatsGroup>;
-  /** Whether `libvirt_cpu_affinity`, and (with the vcpu group) `cpu_id` of `libvirt_vcpu`, are wanted. */
-  readonly vcpuMapping: boolean;
+  /** What was collected: the statistics groups, and `vcpu_mapping` for `libvirt_cpu_affinity` and (with `vcpu`) `cpu_id` of `libvirt_vcpu`. */
+  readonly enabled: ReadonlySet<CollectedName>;
   /** The names of the VMs wanted; absent or empty for all. */
   readonly domains?: ReadonlySet<string> | undefined;
 }
 
-/** One field of a measurement: its name, and how it is read from what it describes (`undefined` when libvirt did not say). */
+/** One field of a measurement: its name, and how it is read from what it describes (`undefined` when libvirt did not report it). */
 interface Field<T> {
   readonly name: string;
   readonly read: (from: T) => FieldValue | undefined;
@@ -115,7 +114,7 @@ const VCPU: readonly Field<VcpuStats>[] = [
 
 const VCPU_MAPPED: readonly Field<VcpuStats>[] = [
   ...VCPU,
-  // libvirt says -1 of a vCPU that runs nowhere.
+  // libvirt reports -1 for a vCPU that runs nowhere.
   integer('cpu_id', (vcpu) => (vcpu.cpu !== undefined && vcpu.cpu >= 0 ? vcpu.cpu : undefined)),
 ];
 
@@ -214,7 +213,8 @@ const DIRTYRATE_VCPU: readonly Field<DirtyRateStats['vcpus'][number]>[] = [
 /** One measurement that `toPoints` can emit: its tags beside `domain_name` and `host`, its fields in order. */
 export interface TelegrafMeasurement {
   readonly measurement: string;
-  readonly group: StatsGroup | 'vcpu_mapping';
+  /** What has to be collected for it. */
+  readonly needs: CollectedName;
   readonly tags: readonly string[];
   readonly fields: readonly string[];
 }
@@ -251,26 +251,26 @@ export const TELEGRAF_MEASUREMENTS: readonly TelegrafMeasurement[] = [
 
 function describe(
   measurement: string,
-  group: TelegrafMeasurement['group'],
+  needs: CollectedName,
   tags: readonly string[],
   fields: ReadonlyArray<{ readonly name: string }>,
 ): TelegrafMeasurement {
-  return { measurement, group, tags, fields: fields.map((field) => field.name) };
+  return { measurement, needs, tags, fields: fields.map((field) => field.name) };
 }
 
 // ---- from the tables to points -------------------------------------------------------------------------------------------------
 
 type Tag = readonly [key: string, value: string];
 
-/** Adds a point, unless no field of it was said. */
+/** Adds a point, unless it has no fields. */
 type AddPoint = <T>(measurement: string, fields: readonly Field<T>[], from: T, ...tags: readonly Tag[]) => void;
 
 /**
  * The points that Telegraf's libvirt input makes of an observation: same measurements, tags, fields and types, all with the
- * observation's time. A field that libvirt did not say is absent, and so is a point without fields.
+ * observation's time. A field that libvirt did not report is absent, and so is a point without fields.
  *
- * Statistics older than the observation (the VM did not answer in time) are left out, its state aside: in a time series database a
- * gap says what happened, while an old number under a new time would not.
+ * Statistics older than the observation (the VM did not reply in time) are left out, except its state: in a time series database a
+ * gap shows what happened, while an old number with a new time would not.
  */
 export function toPoints(snapshot: Snapshot, options: TelegrafOptions): Point[] {
   const timestampNs = BigInt(Math.round(snapshot.takenAtMs)) * 1_000_000n;
@@ -291,34 +291,34 @@ export function toPoints(snapshot: Snapshot, options: TelegrafOptions): Point[] 
   return points;
 }
 
-function addDomain(domain: DomainSnapshot, { groups, vcpuMapping }: TelegrafOptions, add: AddPoint): void {
+function addDomain(domain: DomainSnapshot, { enabled }: TelegrafOptions, add: AddPoint): void {
   const { stats } = domain;
-  if (groups.has('state') && stats.state) add('libvirt_state', STATE, stats.state);
+  if (enabled.has('state') && stats.state) add('libvirt_state', STATE, stats.state);
   if (domain.statsAgeMs > 0) return;
-  // Of a VM that is off, libvirt's QEMU driver tells the CPU time of libvirtd itself.
-  if (groups.has('cpu_total') && stats.cpu && domain.id !== undefined) addCpu(stats.cpu, add);
-  if (groups.has('balloon') && stats.balloon) add('libvirt_balloon', BALLOON, stats.balloon);
-  if (stats.vcpu) addVcpus(stats.vcpu, groups.has('vcpu'), vcpuMapping, add);
-  if (groups.has('interface') && stats.interfaces) {
+  // Of a VM that is off, libvirt's QEMU driver reports the CPU time of libvirtd itself.
+  if (enabled.has('cpu_total') && stats.cpu && domain.id !== undefined) addCpu(stats.cpu, add);
+  if (enabled.has('balloon') && stats.balloon) add('libvirt_balloon', BALLOON, stats.balloon);
+  if (stats.vcpu) addVcpus(stats.vcpu, enabled.has('vcpu'), enabled.has('vcpu_mapping'), add);
+  if (enabled.has('interface') && stats.interfaces) {
     add('libvirt_net_total', COUNT, stats.interfaceCount ?? stats.interfaces.length);
     for (const net of stats.interfaces) add('libvirt_net', NET, net, ['interface_id', String(net.index)]);
   }
-  if (groups.has('block') && stats.blocks) {
+  if (enabled.has('block') && stats.blocks) {
     add('libvirt_block_total', COUNT, stats.blockCount ?? stats.blocks.length);
     for (const block of stats.blocks) add('libvirt_block', BLOCK, block, ['block_id', String(block.index)]);
   }
-  if (groups.has('perf') && stats.perf) add('libvirt_perf', PERF, stats.perf);
-  if (groups.has('iothread') && stats.iothread) {
+  if (enabled.has('perf') && stats.perf) add('libvirt_perf', PERF, stats.perf);
+  if (enabled.has('iothread') && stats.iothread) {
     add('libvirt_iothread_total', COUNT, stats.iothread.count);
     for (const thread of stats.iothread.threads) {
       add('libvirt_iothread', IOTHREAD, thread, ['iothread_id', String(thread.id)]);
     }
   }
-  if (groups.has('memory') && stats.memory) {
+  if (enabled.has('memory') && stats.memory) {
     add('libvirt_memory_bandwidth_monitor_total', COUNT, stats.memory.monitorCount);
     for (const monitor of stats.memory.monitors) addMemoryMonitor(monitor, add);
   }
-  if (groups.has('dirtyrate') && stats.dirtyRate) {
+  if (enabled.has('dirtyrate') && stats.dirtyRate) {
     add('libvirt_dirtyrate', DIRTYRATE, stats.dirtyRate);
     for (const vcpu of stats.dirtyRate.vcpus) {
       add('libvirt_dirtyrate_vcpu', DIRTYRATE_VCPU, vcpu, ['vcpu_id', String(vcpu.index)]);

@@ -1,7 +1,7 @@
 import { type FamilyStream, type LabelSet, type MetricFamily, PAUSE } from '../../src/model/metric.ts';
 import type { DiskConfig, DomainConfig, DomainSnapshot, InterfaceConfig, Snapshot } from '../../src/model/snapshot.ts';
 
-/** Hand-made snapshots for the tests of this room, and families as readable lines. */
+/** Hand-made snapshots for tests, and families as readable lines. */
 
 /** A Snapshot of these VMs on a host that is up. */
 export function snapshotOf(domains: readonly DomainSnapshot[], rest: Partial<Snapshot> = {}): Snapshot {
@@ -37,7 +37,7 @@ export function domainOf(rest: Partial<DomainSnapshot> & { readonly name: string
   };
 }
 
-/** A VM's XML that says nothing. */
+/** A configuration without values. */
 export function configOf(rest: Partial<DomainConfig>): DomainConfig {
   return {
     title: undefined,

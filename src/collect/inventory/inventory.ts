@@ -13,7 +13,8 @@ import {
 } from '../../libvirt/index.ts';
 import { listDomains } from './domain-list.ts';
 import { DomainRecord } from './domain-record.ts';
-import { DomainXmlError, parseDomainXml } from './domain-xml.ts';
+import { parseDomainXml } from './xml/domain-xml.ts';
+import { DomainXmlError } from './xml/domain-xml-error.ts';
 
 /** How often the list of VMs is compared with the daemon's, events or not. */
 const RELIST_INTERVAL_MS = 60_000;

@@ -1,11 +1,33 @@
 import type { Int64 } from '../../base/int64.ts';
 import type { Logger } from '../../base/logger.ts';
-import { isUnsupported, type LibvirtClient, LibvirtError, paramsToMap } from '../../libvirt/index.ts';
-import type { BalloonStats, BlockStats, DomainStats, InterfaceStats, StatsGroup } from '../../model/snapshot.ts';
+import {
+  type DomainRef,
+  isUnsupported,
+  type LibvirtClient,
+  LibvirtError,
+  type ParamValue,
+  paramsToMap,
+  type ResultOf,
+} from '../../libvirt/index.ts';
+import type {
+  BalloonStats,
+  BlockStats,
+  DiskConfig,
+  DomainStats,
+  InterfaceConfig,
+  InterfaceStats,
+  StatsGroup,
+  VcpuStats,
+} from '../../model/snapshot.ts';
 import type { DomainRecord } from '../inventory/domain-record.ts';
 
+type Mutable<T> = { -readonly [P in keyof T]: T[P] };
+
+/** The properties of a model that are 64-bit numbers. */
+type NumberOf<T> = { [P in keyof T]-?: Int64 extends T[P] ? P : never }[keyof T];
+
 /** virDomainMemoryStatTags, to the property of the balloon statistics. */
-const MEMORY_TAGS: Readonly<Record<number, keyof BalloonStats>> = {
+const MEMORY_TAGS: Readonly<Record<number, NumberOf<BalloonStats>>> = {
   0: 'swapInKiB',
   1: 'swapOutKiB',
   2: 'majorFaults',
@@ -19,22 +41,25 @@ const MEMORY_TAGS: Readonly<Record<number, keyof BalloonStats>> = {
   11: 'hugetlbPageAllocations',
   12: 'hugetlbPageFailures',
 };
-const MEMORY_STATS_WANTED = 16;
+const MEMORY_STATS_MAX = 16;
 /** `virDomainBlockStatsFlags` names, to the property of the block statistics. */
-const BLOCK_PARAMS: Readonly<Record<string, keyof BlockStats>> = {
-  rd_operations: 'readRequests',
-  rd_bytes: 'readBytes',
-  rd_total_times: 'readTimeNs',
-  wr_operations: 'writeRequests',
-  wr_bytes: 'writeBytes',
-  wr_total_times: 'writeTimeNs',
-  flush_operations: 'flushRequests',
-  flush_total_times: 'flushTimeNs',
-  errs: 'errors',
-};
-const BLOCK_PARAMS_WANTED = 16;
+const BLOCK_PARAMS: ReadonlyMap<string, NumberOf<BlockStats>> = new Map([
+  ['rd_operations', 'readRequests'],
+  ['rd_bytes', 'readBytes'],
+  ['rd_total_times', 'readTimeNs'],
+  ['wr_operations', 'writeRequests'],
+  ['wr_bytes', 'writeBytes'],
+  ['wr_total_times', 'writeTimeNs'],
+  ['flush_operations', 'flushRequests'],
+  ['flush_total_times', 'flushTimeNs'],
+  ['errs', 'errors'],
+]);
+const BLOCK_PARAMS_MAX = 16;
 
-/** What a daemon's answer to the older calls is read with. */
+/** Giving up would leave the daemon's worker blocked and uncounted; the caller decides how long to wait. */
+const LIMITS = { timeoutMs: Number.POSITIVE_INFINITY };
+
+/** What a daemon is asked by the older calls. */
 export interface ClassicRequest {
   readonly client: LibvirtClient;
   readonly groups: ReadonlySet<StatsGroup>;
@@ -43,106 +68,122 @@ export interface ClassicRequest {
 
 /**
  * One VM's statistics by the calls that libvirt has had from the start, for daemons without the all-domain call (before 1.2.8). The
- * shape is the same; what these calls do not tell is absent. Rejects with libvirt's error when the VM itself cannot be asked; one
+ * shape is the same; what these calls do not say is absent. Rejects with libvirt's error when the VM itself cannot be asked; one
  * device's error leaves out that device's numbers.
  */
 export async function readClassicStats(record: DomainRecord, request: ClassicRequest): Promise<DomainStats> {
-  const { client, groups, logger } = request;
+  const { groups } = request;
   const domain = record.ref;
-  // Giving up would leave the daemon's worker blocked and uncounted; whoever waits decides for how long.
-  const limits = { timeoutMs: Number.POSITIVE_INFINITY };
-  const info = await client.call('domainGetInfo', { domain }, limits);
-  const running = domain.id >= 0;
-  const optional = async <T>(answer: Promise<T>, what: string): Promise<T | undefined> => {
-    try {
-      return await answer;
-    } catch (error) {
-      if (!(error instanceof LibvirtError) || error.code !== 'ERR_LIBVIRT_REMOTE') throw error;
-      if (!isUnsupported(error))
-        logger.debug(`${what} could not be read`, { domain: domain.name, error: error.message });
-      return undefined;
-    }
-  };
-
-  const stats: { -readonly [K in keyof DomainStats]: DomainStats[K] } = {};
-  if (groups.has('state')) {
-    const state = await optional(
-      client.call('domainGetState', { domain, flags: 0 }, limits),
-      'the reason of the state',
-    );
-    stats.state = { state: info.state, reason: state?.reason };
-  }
-  if (groups.has('cpu_total') && running) stats.cpu = { timeNs: info.cpuTimeNs, cacheMonitors: [] };
-  if (groups.has('vcpu')) stats.vcpu = { current: info.vcpus, vcpus: await readVcpus() };
-  if (groups.has('balloon')) {
-    const memory = running
-      ? await optional(
-          client.call('domainMemoryStats', { domain, maxStats: MEMORY_STATS_WANTED, flags: 0 }, limits),
-          'memory statistics',
-        )
-      : undefined;
-    const balloon: Record<string, Int64> = { currentKiB: info.memoryKiB, maximumKiB: info.maxMemoryKiB };
-    for (const { tag, value } of memory?.stats ?? []) {
-      const key = MEMORY_TAGS[tag];
-      if (key !== undefined) balloon[key] = value;
-    }
-    stats.balloon = balloon;
-  }
+  const info = await request.client.call('domainGetInfo', { domain }, LIMITS);
+  const isRunning = domain.id >= 0;
+  const reader: Reader = { ...request, domain, isRunning };
+  const stats: Mutable<DomainStats> = {};
+  if (groups.has('state')) stats.state = { state: info.state, reason: await readReason(reader) };
+  if (groups.has('cpu_total') && isRunning) stats.cpu = { timeNs: info.cpuTimeNs, cacheMonitors: [] };
+  if (groups.has('vcpu')) stats.vcpu = { current: info.vcpus, vcpus: await readVcpus(reader, info.vcpus) };
+  if (groups.has('balloon')) stats.balloon = await readBalloon(reader, info);
   if (groups.has('block')) {
-    const disks = record.config?.disks ?? [];
-    const blocks: BlockStats[] = [];
-    for (const [index, disk] of disks.entries()) {
-      const numbers = running ? await readBlock(disk.target) : {};
-      blocks.push({ index, name: disk.target, ...(disk.source !== '' && { path: disk.source }), ...numbers });
-    }
-    stats.blockCount = blocks.length;
-    stats.blocks = blocks;
+    stats.blocks = await readBlocks(reader, record.config?.disks ?? []);
+    stats.blockCount = stats.blocks.length;
   }
   if (groups.has('interface')) {
-    const interfaces: InterfaceStats[] = [];
-    for (const [index, { target }] of (record.config?.interfaces ?? []).entries()) {
-      if (!running || target === undefined) continue;
-      const numbers = await optional(
-        client.call('domainInterfaceStats', { domain, device: target }, limits),
-        `interface ${target}`,
-      );
-      interfaces.push({ index, name: target, ...known(numbers ?? {}) });
-    }
     stats.interfaceCount = record.config?.interfaces.length ?? 0;
-    stats.interfaces = interfaces;
+    stats.interfaces = await readInterfaces(reader, record.config?.interfaces ?? []);
   }
   return stats;
+}
 
-  async function readVcpus() {
-    if (!running) return [];
-    const answer = await optional(
-      client.call('domainGetVcpus', { domain, maxInfo: info.vcpus, mapLength: 0 }, limits),
-      'vCPU statistics',
-    );
-    return (answer?.vcpus ?? []).map(({ number, state, cpuTimeNs, cpu }) => ({
-      index: number,
-      state,
-      timeNs: cpuTimeNs,
-      ...(cpu >= 0 && { cpu }),
-    }));
-  }
+/** One VM that is being asked. */
+interface Reader extends ClassicRequest {
+  readonly domain: DomainRef;
+  readonly isRunning: boolean;
+}
 
-  async function readBlock(path: string): Promise<Partial<BlockStats>> {
-    const flags = await optional(
-      client.call('domainBlockStatsFlags', { domain, path, paramCount: BLOCK_PARAMS_WANTED, flags: 0 }, limits),
-      `disk ${path}`,
-    );
-    const numbers: Record<string, Int64> = {};
-    if (flags !== undefined) {
-      for (const [name, value] of paramsToMap(flags.params)) {
-        const key = BLOCK_PARAMS[name];
-        if (key !== undefined && typeof value !== 'string' && typeof value !== 'boolean') numbers[key] = value;
-      }
-      return known(numbers);
-    }
-    const plain = await optional(client.call('domainBlockStats', { domain, path }, limits), `disk ${path}`);
-    return known(plain ?? {});
+async function readReason({ client, domain, logger }: Reader): Promise<number | undefined> {
+  const state = client.call('domainGetState', { domain, flags: 0 }, LIMITS);
+  return (await optional(state, 'the reason of the state', domain, logger))?.reason;
+}
+
+async function readVcpus({ client, domain, logger, isRunning }: Reader, maxInfo: number): Promise<VcpuStats[]> {
+  if (!isRunning) return [];
+  const call = client.call('domainGetVcpus', { domain, maxInfo, mapLength: 0 }, LIMITS);
+  const reply = await optional(call, 'vCPU statistics', domain, logger);
+  return (reply?.vcpus ?? []).map(({ number, state, cpuTimeNs, cpu }) => ({
+    index: number,
+    state,
+    timeNs: cpuTimeNs,
+    ...(cpu >= 0 && { cpu }),
+  }));
+}
+
+async function readBalloon(
+  { client, domain, logger, isRunning }: Reader,
+  info: ResultOf<'domainGetInfo'>,
+): Promise<BalloonStats> {
+  const balloon: Mutable<BalloonStats> = { currentKiB: info.memoryKiB, maximumKiB: info.maxMemoryKiB };
+  if (!isRunning) return balloon;
+  const call = client.call('domainMemoryStats', { domain, maxStats: MEMORY_STATS_MAX, flags: 0 }, LIMITS);
+  for (const { tag, value } of (await optional(call, 'memory statistics', domain, logger))?.stats ?? []) {
+    const property = MEMORY_TAGS[tag];
+    if (property !== undefined) balloon[property] = value;
   }
+  return balloon;
+}
+
+async function readBlocks(reader: Reader, disks: readonly DiskConfig[]): Promise<BlockStats[]> {
+  const blocks: BlockStats[] = [];
+  for (const [index, { target, source }] of disks.entries()) {
+    const numbers = reader.isRunning ? await readBlock(reader, target) : {};
+    blocks.push({ index, name: target, ...(source !== '' && { path: source }), ...numbers });
+  }
+  return blocks;
+}
+
+async function readBlock({ client, domain, logger }: Reader, path: string): Promise<Partial<BlockStats>> {
+  const what = `disk ${path}`;
+  const args = { domain, path, paramCount: BLOCK_PARAMS_MAX, flags: 0 };
+  const flags = await optional(client.call('domainBlockStatsFlags', args, LIMITS), what, domain, logger);
+  if (flags === undefined) {
+    return known(
+      (await optional(client.call('domainBlockStats', { domain, path }, LIMITS), what, domain, logger)) ?? {},
+    );
+  }
+  const numbers: Mutable<Partial<BlockStats>> = {};
+  for (const [name, value] of paramsToMap(flags.params)) {
+    const property = BLOCK_PARAMS.get(name);
+    if (property !== undefined && isWhole(value)) numbers[property] = value;
+  }
+  return known(numbers);
+}
+
+async function readInterfaces(
+  { client, domain, logger, isRunning }: Reader,
+  configs: readonly InterfaceConfig[],
+): Promise<InterfaceStats[]> {
+  const interfaces: InterfaceStats[] = [];
+  for (const [index, { target }] of configs.entries()) {
+    if (!isRunning || target === undefined) continue;
+    const call = client.call('domainInterfaceStats', { domain, device: target }, LIMITS);
+    const numbers = await optional(call, `interface ${target}`, domain, logger);
+    interfaces.push({ index, name: target, ...known(numbers ?? {}) });
+  }
+  return interfaces;
+}
+
+/** The reply, or undefined when the daemon has none; only other errors than the daemon's own go through. */
+async function optional<T>(reply: Promise<T>, what: string, domain: DomainRef, logger: Logger): Promise<T | undefined> {
+  try {
+    return await reply;
+  } catch (error) {
+    if (!(error instanceof LibvirtError) || error.code !== 'ERR_LIBVIRT_REMOTE') throw error;
+    if (!isUnsupported(error)) logger.debug(`${what} could not be read`, { domain: domain.name, err: error.message });
+    return undefined;
+  }
+}
+
+/** Whether the value of a parameter is a whole number: these calls' parameters have types of the daemon's choice. */
+function isWhole(value: ParamValue): value is Int64 {
+  return typeof value === 'bigint' || Number.isInteger(value);
 }
 
 /** libvirt's older calls say -1 for 'not known'; here that is absence. */

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { SYSTEM_CLOCK } from '../../base/clock.ts';
-import { parseDomainXml } from '../../collect/inventory/domain-xml.ts';
+import { parseDomainXml } from '../../collect/inventory/xml/domain-xml.ts';
 import { LibvirtError } from '../../libvirt/index.ts';
 import type { DomainSnapshot, Snapshot } from '../../model/snapshot.ts';
 import { runNova } from './nova.ts';

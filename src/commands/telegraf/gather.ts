@@ -1,6 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { formatDuration } from '../../base/duration.ts';
 import type { Logger } from '../../base/logger.ts';
+import type { CollectedName } from '../../model/collected.ts';
 import type { Point } from '../../model/point.ts';
 import type { Snapshot } from '../../model/snapshot.ts';
 import { toPoints } from '../../schemas/telegraf.ts';
@@ -38,6 +39,7 @@ export function createGatherer(options: GathererOptions): Gatherer {
   const { input, clock, logger } = options;
   const prefix = `[${input.logName}]`;
   const hope = options.gathersAgain ? '; the next gathering tries again' : '';
+  const enabled = new Set<CollectedName>([...input.groups, ...(input.vcpuMapping ? (['vcpu_mapping'] as const) : [])]);
   let failure: string | undefined;
   let silentVms = '';
 
@@ -74,7 +76,7 @@ export function createGatherer(options: GathererOptions): Gatherer {
         stopWatching();
         if (signal.aborted) return false;
         if (!snapshot.up) throw new Error(`${input.libvirtUri} does not answer`);
-        const points = toPoints(snapshot, { ...input, hostTag: options.hostTag });
+        const points = toPoints(snapshot, { domains: input.domains, enabled, hostTag: options.hostTag });
         if (points.length === 0) logger.debug(`${prefix} Nothing found: there are no VMs, or none of those configured`);
         await options.emit(nameAndTag(points, input));
         reportSuccess(snapshot);

@@ -33,7 +33,7 @@ const BLOCK = itemTable({
     {
       name: 'libvirt_domain_block_stats_errors_total',
       type: 'counter',
-      help: "Errors of a block device; Xen alone reports them, as 'oo_req'.",
+      help: "Errors of a block device; only Xen reports them, as 'oo_req'.",
       source: 'block.<num>.errors',
       value: ({ errors }) => errors,
     },
@@ -57,7 +57,7 @@ const BLOCK = itemTable({
     {
       name: 'libvirt_domain_block_stats_threshold_bytes',
       type: 'gauge',
-      help: 'Offset whose writing makes libvirt tell that a block device runs full.',
+      help: 'Offset beyond which a write makes libvirt send a block threshold event.',
       source: 'block.<num>.threshold',
       value: ({ thresholdBytes }) => thresholdBytes,
     },
@@ -106,7 +106,7 @@ const BLOCK_INFO = itemTable({
     {
       name: 'libvirt_domain_block_stats_info',
       type: 'info',
-      help: 'What a block device is: `source_file` is its file, device, `pool/image` or `pool/volume`.',
+      help: 'Configuration of a block device; `source_file` is its file, device, `pool/image` or `pool/volume`.',
       source: 'XML: block.<num>.name, block.<num>.path',
       note: "inovex's, with `driver_name` left out; `libvirt_domain_block_meta` in Tinkoff's.",
       value: () => 1,
@@ -129,7 +129,7 @@ const LIMITS = itemTable({
     ([element, name, what]): Row<DiskConfig> => ({
       name: `libvirt_domain_block_stats_${name}`,
       type: 'gauge',
-      help: `${what}. Absent where the VM's XML sets no such limit.`,
+      help: `${what}. Absent when the VM's XML does not set it.`,
       source: `XML: <iotune> ${element}`,
       note: "Tinkoff's, which has 0 where there is no limit.",
       value: ({ ioTune }) => ioTune.get(element),

@@ -29,7 +29,7 @@ const CPU = domainTable({
     {
       name: 'libvirt_domain_cpu_haltpoll_success_seconds_total',
       type: 'counter',
-      help: "Time the host polled on the VM's halted vCPUs until there was work.",
+      help: "Time the host polled for work of the VM's halted vCPUs and work came.",
       decimalShift: 9,
       source: 'cpu.haltpoll.success.time',
       value: ({ haltPollSuccessNs }) => haltPollSuccessNs,
@@ -37,7 +37,7 @@ const CPU = domainTable({
     {
       name: 'libvirt_domain_cpu_haltpoll_fail_seconds_total',
       type: 'counter',
-      help: "Time the host polled on the VM's halted vCPUs in vain.",
+      help: "Time the host polled for work of the VM's halted vCPUs and none came.",
       decimalShift: 9,
       source: 'cpu.haltpoll.fail.time',
       value: ({ haltPollFailNs }) => haltPollFailNs,
@@ -65,7 +65,7 @@ const CACHE_MONITORS: readonly Table[] = [
       {
         name: 'libvirt_domain_cpu_cache_monitor_info',
         type: 'info',
-        help: 'Name of a cache monitor, and the vCPUs it watches.',
+        help: 'Name of a cache monitor, and the vCPUs that it monitors.',
         source: 'cpu.cache.monitor.<num>.name, cpu.cache.monitor.<num>.vcpus',
         value: () => 1,
       },
@@ -97,7 +97,7 @@ const CACHE_MONITORS: readonly Table[] = [
       {
         name: 'libvirt_domain_cpu_cache_monitor_bank_bytes',
         type: 'gauge',
-        help: 'Last level cache that the VM uses on a cache bank; `cache_id` is what the host calls the cache.',
+        help: 'Last level cache that the VM uses on a cache bank; `cache_id` is the id that the host gives to the cache.',
         source: 'cpu.cache.monitor.<num>.bank.<index>.bytes, cpu.cache.monitor.<num>.bank.<index>.id',
         value: ({ bank }) => bank.bytes,
       },
@@ -124,7 +124,7 @@ const VCPUS = domainTable({
     {
       name: 'libvirt_domain_vcpu_maximum',
       type: 'gauge',
-      help: 'The most vCPUs the VM may have.',
+      help: 'Maximum number of vCPUs of the VM.',
       source: 'vcpu.maximum',
       note: "inovex's.",
       value: ({ maximum }) => maximum,
@@ -160,9 +160,9 @@ export const VCPU_MAPPING: readonly Table[] = [
       {
         name: 'libvirt_domain_vcpu_cpu',
         type: 'gauge',
-        help: 'Number of the physical CPU that a vCPU ran on last.',
+        help: 'Physical CPU on which a vCPU ran last.',
         source: 'vcpu mapping: cpu_id of libvirt_vcpu',
-        note: "Tinkoff's. Only with the vCPU mapping switched on.",
+        note: "Tinkoff's. Only with `--collector.vcpu_mapping`.",
         value: ({ cpu }) => cpu,
       },
     ],
@@ -178,9 +178,9 @@ export const VCPU_MAPPING: readonly Table[] = [
       {
         name: 'libvirt_domain_vcpu_affinity_info',
         type: 'info',
-        help: 'The physical CPUs that a vCPU may run on, separated by commas.',
+        help: 'Physical CPUs on which a vCPU may run, separated by commas.',
         source: 'vcpu mapping: cpu_id of libvirt_cpu_affinity',
-        note: 'Only with the vCPU mapping switched on.',
+        note: 'Only with `--collector.vcpu_mapping`.',
         value: ({ affinity }) => (affinity === undefined ? undefined : 1),
       },
     ],
@@ -196,9 +196,9 @@ export const VCPU_COUNTERS: Table = itemTable({
     {
       name: 'libvirt_domain_vcpu_hypervisor_stat',
       type: 'unknown',
-      help: "A statistic of the hypervisor about a vCPU, by libvirt's name: those in `.sum` only grow, `.cur` is now, `.max` the peak.",
+      help: "Statistic of the hypervisor about a vCPU, by libvirt's name: `.sum` only grows, `.cur` is the current value, `.max` the peak.",
       source: 'vcpu.<num>.<stat>.sum, .cur, .max',
-      note: "Only with the vCPUs' hypervisor counters switched on.",
+      note: 'Only with `--collector.vcpu_hypervisor`.',
       value: ({ value }) => value,
     },
   ],
@@ -239,7 +239,7 @@ const IO_THREADS: readonly Table[] = [
       {
         name: 'libvirt_domain_iothread_poll_max_seconds',
         type: 'gauge',
-        help: 'The longest an I/O thread polls; 0 when it does not poll.',
+        help: 'Longest time that an I/O thread polls; 0 when it does not poll.',
         decimalShift: 9,
         source: 'iothread.<id>.poll-max-ns',
         value: ({ pollMaxNs }) => pollMaxNs,
@@ -247,14 +247,14 @@ const IO_THREADS: readonly Table[] = [
       {
         name: 'libvirt_domain_iothread_poll_grow',
         type: 'gauge',
-        help: 'By what factor the polling time of an I/O thread grows; 0 leaves it to the hypervisor.',
+        help: 'Factor by which the polling time of an I/O thread grows; 0 means the default of the hypervisor.',
         source: 'iothread.<id>.poll-grow',
         value: ({ pollGrow }) => pollGrow,
       },
       {
         name: 'libvirt_domain_iothread_poll_shrink',
         type: 'gauge',
-        help: 'By what divisor the polling time of an I/O thread shrinks; 0 leaves it to the hypervisor.',
+        help: 'Divisor by which the polling time of an I/O thread shrinks; 0 means the default of the hypervisor.',
         source: 'iothread.<id>.poll-shrink',
         value: ({ pollShrink }) => pollShrink,
       },

@@ -15,7 +15,7 @@ const INFO = domainTable({
     {
       name: 'libvirt_domain_info',
       type: 'info',
-      help: 'What a VM is; joins its UUID to the families that carry its name only.',
+      help: 'Machine and UUID of a VM; joins the UUID to the families that have its name only.',
       source: 'XML',
       note: "inovex's, with `uuid` added and `os_type_arch` left out.",
       value: () => 1,
@@ -64,7 +64,7 @@ const OPENSTACK = domainTable({
     {
       name: 'libvirt_domain_openstack_info',
       type: 'info',
-      help: 'What OpenStack Nova says of a VM in its metadata; there is none for other VMs.',
+      help: 'Metadata of OpenStack Nova about a VM. Absent for other VMs.',
       source: 'XML',
       note: "inovex's, with `flavor_id`, `root_type`, `root_id` and `creation_time` added; `libvirt_domain_info_meta` in Tinkoff's.",
       value: () => 1,
@@ -91,8 +91,8 @@ const STATE = domainTable({
       name: 'libvirt_domain_state_reason_code',
       type: 'gauge',
       help:
-        "Why the VM is in its state, a number of libvirt's enumeration for that state: of running 1 booted, 2 migrated, 3 restored, " +
-        '5 unpaused; of paused 1 by the user, 2 migration, 5 I/O error, 6 watchdog; of shut off 1 shutdown, 2 destroyed, 3 crashed, ' +
+        "Reason for the VM's state, a number of libvirt's enumeration for that state: for running 1 booted, 2 migrated, 3 restored, " +
+        '5 unpaused; for paused 1 by the user, 2 migration, 5 I/O error, 6 watchdog; for shut off 1 shutdown, 2 destroyed, 3 crashed, ' +
         '4 migrated, 5 saved, 6 failed; and so on.',
       source: 'state.reason',
       value: ({ reason }) => reason,
@@ -107,7 +107,7 @@ const FRESHNESS = domainTable({
     {
       name: 'libvirt_domain_stats_age_seconds',
       type: 'gauge',
-      help: "Age of the VM's statistics: 0 when this collection fetched them, more when its last known ones are served.",
+      help: "Age of the VM's statistics: 0 when this collection read them, more when the last known ones are served.",
       decimalShift: 3,
       source: 'virtlens',
       value: ({ statsAgeMs }) => Math.round(statsAgeMs),
@@ -115,7 +115,7 @@ const FRESHNESS = domainTable({
     {
       name: 'libvirt_domain_timed_out',
       type: 'gauge',
-      help: "Whether the VM's full statistics did not come in time: 1 yes, 0 no.",
+      help: "Whether the VM's full statistics did not arrive in time: 1 yes, 0 no.",
       source: 'virtlens',
       note: "inovex's.",
       value: ({ timedOut }) => (timedOut ? 1 : 0),
@@ -132,8 +132,8 @@ const JOB = domainTable({
       name: 'libvirt_domain_job_info_type',
       type: 'gauge',
       help:
-        'Type of the job (migration, backup, save, …) that runs on the VM: 1 with a known end, 2 without, 3 completed, 4 failed, ' +
-        '5 cancelled. The families of a job are there while it runs.',
+        'Type of the job (migration, backup, save, …) that is running on the VM: 1 with a known end, 2 without, 3 completed, 4 failed, ' +
+        '5 cancelled. The families of a job are absent while there is none.',
       source: 'job information',
       note: "inovex's, which has 0 for a VM without a job.",
       value: ({ type }) => type,
@@ -141,7 +141,7 @@ const JOB = domainTable({
     {
       name: 'libvirt_domain_job_info_time_elapsed_seconds',
       type: 'gauge',
-      help: 'Time since the job began.',
+      help: 'Time since the job started.',
       decimalShift: 3,
       source: 'job information',
       note: "inovex's, which has libvirt's milliseconds under this name.",
@@ -170,7 +170,7 @@ const JOB = domainTable({
   ],
 });
 
-/** The job of a VM; type 0 is libvirt's way to say that there is none. */
+/** The job of a VM; type 0 means that there is none. */
 function runningJob({ job }: DomainSnapshot): DomainJob | undefined {
   return job?.type === 0 ? undefined : job;
 }
@@ -182,14 +182,14 @@ function jobAmounts(
   amounts: (job: DomainJob) => readonly [total: Int64, processed: Int64, remaining: Int64],
 ): Row<DomainJob>[] {
   const parts = [
-    ['total', 'to process in all'],
-    ['processed', 'processed so far'],
-    ['remaining', 'still to process'],
+    ['total', 'has to process in total'],
+    ['processed', 'has processed so far'],
+    ['remaining', 'still has to process'],
   ] as const;
   return parts.map(([part, phrase], i) => ({
     name: `libvirt_domain_job_info_${kind}_${part}_bytes`,
     type: 'gauge',
-    help: `${subject} that the job has ${phrase}.`,
+    help: `${subject} that the job ${phrase}.`,
     source: 'job information',
     note: "inovex's.",
     value: (job) => amounts(job)[i],

@@ -14,7 +14,7 @@ export const HOST_TABLES: readonly Table[] = [
         type: 'gauge',
         help: 'Number of defined VMs, in any state.',
         source: 'list of VMs',
-        note: "Kumina's exporter (newer than its README), which counts the running ones only; `libvirt_domains` in inovex's.",
+        note: "Kumina's exporter (newer than its README), which counts running VMs only; `libvirt_domains` in inovex's.",
         value: (snapshot) => snapshot.domains.length,
       },
     ],
@@ -55,7 +55,7 @@ export const HOST_TABLES: readonly Table[] = [
       {
         name: 'libvirt_storage_pool_capacity_bytes',
         type: 'gauge',
-        help: 'Size of a storage pool. Absent unless the pool runs.',
+        help: 'Size of a storage pool. Absent unless the pool is running.',
         source: 'pool information',
         note: "inovex's; `libvirt_pool_info_capacity_bytes` in Tinkoff's.",
         value: (pool) => (hasSizes(pool) ? pool.capacityBytes : undefined),
@@ -63,7 +63,7 @@ export const HOST_TABLES: readonly Table[] = [
       {
         name: 'libvirt_storage_pool_allocation_bytes',
         type: 'gauge',
-        help: 'Space of a storage pool that is taken. Absent unless the pool runs.',
+        help: 'Used space of a storage pool. Absent unless the pool is running.',
         source: 'pool information',
         note: "inovex's; `libvirt_pool_info_allocation_bytes` in Tinkoff's.",
         value: (pool) => (hasSizes(pool) ? pool.allocationBytes : undefined),
@@ -71,7 +71,7 @@ export const HOST_TABLES: readonly Table[] = [
       {
         name: 'libvirt_storage_pool_available_bytes',
         type: 'gauge',
-        help: 'Space of a storage pool that is free. Absent unless the pool runs.',
+        help: 'Free space of a storage pool. Absent unless the pool is running.',
         source: 'pool information',
         note: "inovex's; `libvirt_pool_info_available_bytes` in Tinkoff's.",
         value: (pool) => (hasSizes(pool) ? pool.availableBytes : undefined),
@@ -80,7 +80,7 @@ export const HOST_TABLES: readonly Table[] = [
   }),
 ];
 
-/** Whether libvirt knows a pool's sizes: it says 0 of one that is not active, where `virsh pool-info` too prints none. */
+/** Whether libvirt knows a pool's sizes: it reports 0 for a pool that is not active, where `virsh pool-info` prints none. */
 function hasSizes({ state }: StoragePool): boolean {
   return state === 2 || state === 3;
 }

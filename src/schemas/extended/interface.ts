@@ -52,7 +52,7 @@ export const INTERFACE_TABLES: readonly Table[] = [
       {
         name: 'libvirt_domain_interface_stats_info',
         type: 'info',
-        help: "What a network interface is; `virtual_interface` is Open vSwitch's id of its port.",
+        help: 'Configuration of a network interface; `virtual_interface` is the id of its Open vSwitch port.',
         source: 'XML: net.<num>.name',
         note: "inovex's, with `source_network` and `virtual_interface` added; `libvirt_domain_interface_meta` in Tinkoff's.",
         value: () => 1,

@@ -11,7 +11,7 @@ import { BY_NAME, statisticLabels, vcpuLabels } from '../parts/vm-labels.ts';
 
 const BYTES_PER_MIB = 1_048_576;
 
-const SWAP_NOTE = "inovex's; a counter in truth, a gauge by its name.";
+const SWAP_NOTE = "inovex's, whose name makes it a gauge; it counts.";
 const NOTES: ReadonlyMap<string, string> = new Map([
   ['libvirt_domain_memory_stats_swap_in_bytes', SWAP_NOTE],
   ['libvirt_domain_memory_stats_swap_out_bytes', SWAP_NOTE],
@@ -30,9 +30,9 @@ const BALLOON = domainTable({
     {
       name: 'libvirt_domain_memory_stats_last_update_timestamp_seconds',
       type: 'gauge',
-      help: 'When the guest last reported its memory, in seconds since the epoch. Absent when it never did.',
+      help: 'When the guest last reported its memory, in seconds since the epoch. Absent when it has not reported.',
       source: 'balloon.last-update',
-      note: "inovex's, which has 0 when it never did.",
+      note: "inovex's, which has 0 when it has not reported.",
       value: ({ lastUpdateS }) => (lastUpdateS === 0 ? undefined : lastUpdateS),
     },
     ...HUGE_PAGE_ROWS.map((row) => ({ ...row, note: "inovex's." })),
@@ -66,7 +66,7 @@ const BANDWIDTH: readonly Table[] = [
       {
         name: 'libvirt_domain_memory_bandwidth_monitor_info',
         type: 'info',
-        help: 'Name of a memory bandwidth monitor, and the vCPUs it watches.',
+        help: 'Name of a memory bandwidth monitor, and the vCPUs that it monitors.',
         source: 'memory.bandwidth.monitor.<num>.name, memory.bandwidth.monitor.<num>.vcpus',
         value: () => 1,
       },
@@ -98,7 +98,7 @@ const BANDWIDTH: readonly Table[] = [
       {
         name: 'libvirt_domain_memory_bandwidth_monitor_local_bytes_total',
         type: 'counter',
-        help: 'Memory traffic through the controller of the processor that the vCPUs run on; `controller_id` is what the host calls it.',
+        help: 'Memory traffic through the memory controller of the processor that the vCPUs run on; `controller_id` is the id that the host gives to it.',
         source:
           'memory.bandwidth.monitor.<num>.node.<index>.bytes.local, memory.bandwidth.monitor.<num>.node.<index>.id',
         value: ({ node }) => node.bytesLocal,
@@ -106,7 +106,7 @@ const BANDWIDTH: readonly Table[] = [
       {
         name: 'libvirt_domain_memory_bandwidth_monitor_bytes_total',
         type: 'counter',
-        help: 'Memory traffic through all controllers, local and remote; `controller_id` is what the host calls it.',
+        help: 'Memory traffic through all controllers, local and remote; `controller_id` is the id that the host gives to it.',
         source:
           'memory.bandwidth.monitor.<num>.node.<index>.bytes.total, memory.bandwidth.monitor.<num>.node.<index>.id',
         value: ({ node }) => node.bytesTotal,
@@ -135,28 +135,28 @@ const DIRTY_RATE: readonly Table[] = [
       {
         name: 'libvirt_domain_dirtyrate_calc_status',
         type: 'gauge',
-        help: "Status of the last calculation of the memory's dirty rate: 0 none yet, 1 under way, 2 done.",
+        help: 'Status of the last calculation of the dirty rate: 0 not started, 1 in progress, 2 completed.',
         source: 'dirtyrate.calc_status',
         value: ({ calcStatus }) => calcStatus,
       },
       {
         name: 'libvirt_domain_dirtyrate_calc_start_seconds',
         type: 'gauge',
-        help: "When the last calculation began, on the host's monotonic clock.",
+        help: "Start of the last calculation, on the host's monotonic clock.",
         source: 'dirtyrate.calc_start_time',
         value: ({ calcStartTimeS }) => calcStartTimeS,
       },
       {
         name: 'libvirt_domain_dirtyrate_calc_period_seconds',
         type: 'gauge',
-        help: 'How long the last calculation measured.',
+        help: 'Duration of the last calculation.',
         source: 'dirtyrate.calc_period',
         value: ({ calcPeriodS }) => calcPeriodS,
       },
       {
         name: 'libvirt_domain_dirtyrate_bytes_per_second',
         type: 'gauge',
-        help: 'Memory that the VM dirtied each second, as the last calculation found.',
+        help: 'Memory that the VM wrote per second (dirty rate), by the last calculation.',
         source: 'dirtyrate.megabytes_per_second',
         value: ({ mebibytesPerSecond }) =>
           mebibytesPerSecond === undefined ? undefined : scaleInt64(mebibytesPerSecond, BYTES_PER_MIB),
@@ -171,7 +171,7 @@ const DIRTY_RATE: readonly Table[] = [
       {
         name: 'libvirt_domain_dirtyrate_info',
         type: 'info',
-        help: 'How the last calculation measured: page-sampling, dirty-bitmap or dirty-ring.',
+        help: 'Method of the last calculation: page-sampling, dirty-bitmap or dirty-ring.',
         source: 'dirtyrate.calc_mode',
         value: ({ calcMode }) => (calcMode === undefined ? undefined : 1),
       },
@@ -185,7 +185,7 @@ const DIRTY_RATE: readonly Table[] = [
       {
         name: 'libvirt_domain_dirtyrate_vcpu_bytes_per_second',
         type: 'gauge',
-        help: 'Memory that a vCPU dirtied each second, as the last calculation found.',
+        help: 'Memory that a vCPU wrote per second (dirty rate), by the last calculation.',
         source: 'dirtyrate.vcpu.<num>.megabytes_per_second',
         value: ({ mebibytesPerSecond }) => scaleInt64(mebibytesPerSecond, BYTES_PER_MIB),
       },

@@ -108,14 +108,14 @@ const VCPUS = domainTable({
     {
       name: 'libvirt_domain_vcpu_current',
       type: 'gauge',
-      help: 'Number of vCPUs the VM has.',
+      help: 'Number of vCPUs of the VM.',
       source: 'vcpu.current',
       value: ({ current }) => current,
     },
     {
       name: 'libvirt_domain_vcpu_maximum',
       type: 'gauge',
-      help: 'The most vCPUs the VM may have.',
+      help: 'Maximum number of vCPUs of the VM.',
       source: 'vcpu.maximum',
       value: ({ maximum }) => maximum,
     },

@@ -16,14 +16,14 @@ export const MEMORY = domainTable({
     {
       name: 'libvirt_domain_memory_stats_current_balloon_bytes',
       type: 'gauge',
-      help: 'Memory the VM has been given: the size of its balloon.',
+      help: 'Memory assigned to the VM: the size of its balloon.',
       source: 'balloon.current',
       value: ({ currentKiB }) => bytesOfKiB(currentKiB),
     },
     {
       name: 'libvirt_domain_memory_stats_maximum_bytes',
       type: 'gauge',
-      help: 'The most memory the VM may have.',
+      help: 'Maximum memory of the VM.',
       source: 'balloon.maximum',
       value: ({ maximumKiB }) => bytesOfKiB(maximumKiB),
     },
@@ -31,7 +31,7 @@ export const MEMORY = domainTable({
     {
       name: 'libvirt_domain_memory_stats_last_update_timestamp_seconds',
       type: 'gauge',
-      help: 'When the guest last reported its memory, in seconds since the epoch; 0 when it never did.',
+      help: 'When the guest last reported its memory, in seconds since the epoch; 0 when it has not reported.',
       source: 'balloon.last-update',
       value: ({ lastUpdateS }) => lastUpdateS,
     },

@@ -9,7 +9,7 @@ export const CONNECTION = hostTable({
     {
       name: 'libvirt_up',
       type: 'gauge',
-      help: 'Whether the connection to the libvirt daemon works: 1 yes, 0 no. It says nothing of any single VM.',
+      help: 'Whether the connection to the libvirt daemon works: 1 yes, 0 no. It says nothing about single VMs.',
       source: 'connection',
       value: (snapshot) => (snapshot.up ? 1 : 0),
     },

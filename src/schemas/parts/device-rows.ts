@@ -101,7 +101,7 @@ export const INTERFACE_ROWS: readonly Row<InterfaceStats>[] = [
   {
     name: 'libvirt_domain_interface_stats_receive_errors_total',
     type: 'counter',
-    help: 'Errors in receiving on a network interface.',
+    help: 'Receive errors of a network interface.',
     source: 'net.<num>.rx.errs',
     value: (stats) => stats.rxErrors,
   },
@@ -129,7 +129,7 @@ export const INTERFACE_ROWS: readonly Row<InterfaceStats>[] = [
   {
     name: 'libvirt_domain_interface_stats_transmit_errors_total',
     type: 'counter',
-    help: 'Errors in transmitting on a network interface.',
+    help: 'Transmit errors of a network interface.',
     source: 'net.<num>.tx.errs',
     value: (stats) => stats.txErrors,
   },

@@ -53,7 +53,7 @@ export function blockLabels(
   });
 }
 
-/** Labels of interface statistics. `values` gets the interface's name and what the XML says of it; one without a name is not listed. */
+/** Labels of interface statistics. `values` gets the interface's name and its configuration; one without a name is not listed. */
 export function interfaceStatsLabels(
   names: readonly string[],
   values: (domain: DomainSnapshot, name: string, config: InterfaceConfig | undefined) => readonly string[],
@@ -70,7 +70,7 @@ export function interfaceStatsLabels(
   });
 }
 
-/** What tells an interface from the VM's others: its target's name, else its alias, else its MAC address. */
+/** What distinguishes an interface from the VM's others: its target's name, else its alias, else its MAC address. */
 export function interfaceName(config: InterfaceConfig): string | undefined {
   return config.target || config.alias || config.mac || undefined;
 }

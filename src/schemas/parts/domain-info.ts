@@ -3,10 +3,10 @@ import type { CpuStats, DomainSnapshot } from '../../model/snapshot.ts';
 import { bytesOfKiB } from './bytes.ts';
 
 /**
- * What libvirt's `virDomainGetInfo` (and `virsh dominfo`) says of a VM, from the bulk statistics; where those are missing, from the XML.
+ * What libvirt's `virDomainGetInfo` (and `virsh dominfo`) say about a VM, from the bulk statistics; where those are missing, from the XML.
  */
 
-/** The most memory the VM may have, in bytes. */
+/** The maximum memory of the VM, in bytes. */
 export function maximumMemoryBytes({ stats, config }: DomainSnapshot): Int64 | undefined {
   return bytesOfKiB(stats.balloon?.maximumKiB ?? config?.maximumMemoryKiB);
 }
@@ -22,8 +22,8 @@ export function currentVcpus({ stats, config }: DomainSnapshot): number | undefi
 }
 
 /**
- * The VM's CPU statistics. What libvirt's QEMU driver says of a VM that is not running is left out: for want of the VM's process it
- * measures libvirtd itself (virProcessGetStat of libvirt 9.0 reads /proc/self/stat then).
+ * The VM's CPU statistics. Left out is what libvirt's QEMU driver reports for a VM that is not running: since there is no process
+ * of the VM, it measures libvirtd itself (virProcessGetStat of libvirt 9.0 reads /proc/self/stat then).
  */
 export function measuredCpu({ id, stats }: DomainSnapshot): CpuStats | undefined {
   return id === undefined ? undefined : stats.cpu;

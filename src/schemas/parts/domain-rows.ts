@@ -20,7 +20,7 @@ export function domainInfoRows(
     {
       name: 'libvirt_domain_info_maximum_memory_bytes',
       type: 'gauge',
-      help: 'The most memory the VM may have.',
+      help: 'Maximum memory of the VM.',
       prefers: 'balloon',
       source: 'balloon.maximum, else the XML',
       value: maximumMemoryBytes,
@@ -28,7 +28,7 @@ export function domainInfoRows(
     {
       name: 'libvirt_domain_info_memory_usage_bytes',
       type: 'gauge',
-      help: 'Memory the VM has been given, which is the size of its balloon and not what the guest uses of it.',
+      help: 'Memory assigned to the VM: the size of its balloon, not what the guest uses of it.',
       prefers: 'balloon',
       source: 'balloon.current, else the XML',
       value: currentMemoryBytes,
@@ -36,7 +36,7 @@ export function domainInfoRows(
     {
       name: 'libvirt_domain_info_virtual_cpus',
       type: 'gauge',
-      help: 'Number of vCPUs the VM has.',
+      help: 'Number of vCPUs of the VM.',
       prefers: 'vcpu',
       source: 'vcpu.current, else the XML',
       value: currentVcpus,
@@ -66,7 +66,7 @@ export const VCPU_ROWS: readonly Row<VcpuStats>[] = [
   {
     name: 'libvirt_domain_vcpu_wait_seconds_total',
     type: 'counter',
-    help: 'Time a vCPU spent waiting on I/O; the host counts it with CONFIG_SCHEDSTATS only.',
+    help: 'Time a vCPU waited for I/O; counted only by host kernels with CONFIG_SCHEDSTATS.',
     decimalShift: 9,
     source: 'vcpu.<num>.wait',
     value: ({ waitNs }) => waitNs,
@@ -74,7 +74,7 @@ export const VCPU_ROWS: readonly Row<VcpuStats>[] = [
   {
     name: 'libvirt_domain_vcpu_delay_seconds_total',
     type: 'counter',
-    help: "Time a vCPU was ready to run and waited in the host scheduler's queue: the steal time that the guest sees.",
+    help: "Time a vCPU was ready to run and waited for a physical CPU: the guest's steal time.",
     decimalShift: 9,
     source: 'vcpu.<num>.delay',
     value: ({ delayNs }) => delayNs,

@@ -42,7 +42,7 @@ export interface ItemLabelling<Owner, Item, Key> {
   readonly key: (item: Item) => Key;
   /** Whether `item` has that key; called for every item at every evaluation. */
   readonly hasKey: (key: Key, item: Item) => boolean;
-  /** The label values; undefined leaves the item out. The first must be what tells the owners apart. */
+  /** The label values; undefined leaves the item out. The first must be different for every owner. */
   readonly values: (owner: Owner, item: Item) => readonly string[] | undefined;
 }
 
@@ -72,7 +72,7 @@ export interface OwnerTables<Source, Owner, Need extends string> {
 }
 
 /** So much of a table is evaluated before the event loop may run: owners and items, each of which may have ten rows or more. */
-const STEPS_BEFORE_PAUSE = 2_000;
+const STEPS_BEFORE_PAUSE = 1_000;
 
 export function ownerTables<Source, Owner, Need extends string>(
   kind: OwnerKind<Source, Owner>,

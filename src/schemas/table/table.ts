@@ -12,7 +12,7 @@ import {
  * each row is one metric family and says how its value is read from an item. Evaluating a table walks the items once and pushes into one
  * pair of columns a row, so the cost of a sample is one function call and two array writes.
  *
- * `listTable` is for a few things whose labels are made anew each time; `ownerTables` (owners.ts) for what a source has thousands of.
+ * `listTable` is for a few things whose labels are made each time; `ownerTables` (owners.ts) for what a source has thousands of.
  */
 
 /** One metric family of a table whose items are `Item`s; `Need` names what a collection can fetch. */
@@ -53,7 +53,7 @@ export interface FamilyInfo<Need extends string = string> {
 /** Yields the families of a table that have samples, and pauses. A pure function of its source (it keeps label sets between calls). */
 export type Evaluate<Source> = (source: Source) => Generator<SampleFamily | typeof PAUSE, void, void>;
 
-/** A table whose item type is nobody else's business. */
+/** A table, whatever its items are. */
 export interface Table<Source, Need extends string = never> {
   readonly families: readonly FamilyInfo<Need>[];
   /** The evaluation of those families that `keep` wants, in the table's order. */
@@ -76,7 +76,7 @@ export function uniqueLabels(
   });
 }
 
-/** A table of a few things: their label sets are made anew each time. */
+/** A table of a few things: their label sets are made each time. */
 export function listTable<Source, Item, Need extends string = never>(
   table: ListTable<Source, Item, Need>,
 ): Table<Source, Need> {

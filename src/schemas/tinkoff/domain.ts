@@ -75,7 +75,7 @@ const VCPU = itemTable({
       name: 'libvirt_domain_vcpu_cpu',
       type: 'gauge',
       needs: ['vcpu', 'vcpu_mapping'],
-      help: 'Number of the physical CPU that a vCPU ran on last.',
+      help: 'Physical CPU on which a vCPU ran last.',
       source: 'vcpu mapping: cpu_id of libvirt_vcpu',
       note: 'Choosing the scheme switches the vCPU mapping on.',
       value: ({ cpu }) => cpu,
@@ -119,7 +119,7 @@ const MEMORY = domainTable({
     {
       name: 'libvirt_domain_memory_stats_major_fault_total',
       type: 'counter',
-      help: 'Page faults in the guest that needed its disk.',
+      help: 'Page faults in the guest that needed I/O.',
       source: 'balloon.major_fault',
       note: UNREPORTED_NOTE,
       value: (domain) => reportedOrZero(domain, ({ majorFaults }) => majorFaults),
@@ -127,7 +127,7 @@ const MEMORY = domainTable({
     {
       name: 'libvirt_domain_memory_stats_minor_fault_total',
       type: 'counter',
-      help: 'Page faults in the guest that needed no disk.',
+      help: 'Page faults in the guest that needed no I/O.',
       source: 'balloon.minor_fault',
       note: UNREPORTED_NOTE,
       value: (domain) => reportedOrZero(domain, ({ minorFaults }) => minorFaults),
@@ -135,35 +135,35 @@ const MEMORY = domainTable({
     memoryRow(
       'unused_bytes',
       'balloon.unused',
-      'Memory the guest uses for nothing at all, not even for caches.',
+      'Memory that the guest does not use at all, not even for caches.',
       ({ unusedKiB }) => unusedKiB,
     ),
     memoryRow(
       'available_bytes',
       'balloon.available',
-      'Memory the guest sees in all; MemTotal in its /proc/meminfo.',
+      'Memory that the guest has; MemTotal in its /proc/meminfo.',
       ({ availableKiB }) => availableKiB,
     ),
     {
       ...memoryRow(
         'actual_balloon_bytes',
         'balloon.current',
-        'Memory the VM has been given: the size of its balloon.',
+        'Memory assigned to the VM: the size of its balloon.',
         ({ currentKiB }) => currentKiB,
       ),
       note: 'As in the original, 0 for a VM that is shut off; unlike there, the memory of a VM without a balloon and not 0.',
     },
-    memoryRow('rss_bytes', 'balloon.rss', "Resident set of the VM's process on the host.", ({ rssKiB }) => rssKiB),
+    memoryRow('rss_bytes', 'balloon.rss', "Resident set size of the VM's process on the host.", ({ rssKiB }) => rssKiB),
     memoryRow(
       'usable_bytes',
       'balloon.usable',
-      'Memory the balloon can take from the guest without making it swap; MemAvailable in its /proc/meminfo.',
+      'Memory that the balloon can reclaim without making the guest swap; MemAvailable in its /proc/meminfo.',
       ({ usableKiB }) => usableKiB,
     ),
     memoryRow(
       'disk_cache_bytes',
       'balloon.disk_caches',
-      'Memory of the guest that can be reclaimed without I/O, mostly caches of files.',
+      'Memory of the guest that can be reclaimed without I/O, mostly file caches.',
       ({ diskCachesKiB }) => diskCachesKiB,
     ),
     {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import type { DomainConfig, NovaMetadata } from '../../model/snapshot.ts';
-import { DomainXmlError, type DomainXmlErrorCode, parseDomainXml } from './domain-xml.ts';
+import type { DomainConfig, NovaMetadata } from '../../../model/snapshot.ts';
+import { parseDomainXml, parseLongDomainXml } from './domain-xml.ts';
+import { DomainXmlError, type DomainXmlErrorCode } from './domain-xml-error.ts';
 
 const UUID = '6ba7b810-9dad-11d1-80b4-00c04fd430c8';
 
@@ -488,16 +489,16 @@ describe('Nova metadata', () => {
 
 describe('refusals', () => {
   test('a document type declaration, with or without entities', () => {
-    assert.equal(refusal(`<!DOCTYPE domain>${domain('')}`), 'doctype');
+    assert.equal(refusal(`<!DOCTYPE domain>${domain('')}`), 'ERR_DOMAIN_XML_DOCTYPE');
     const laughs = `<!DOCTYPE d [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]>${domain('<title>&b;</title>')}`;
-    assert.equal(refusal(laughs), 'doctype');
+    assert.equal(refusal(laughs), 'ERR_DOMAIN_XML_DOCTYPE');
     const external = `<!DOCTYPE d [<!ENTITY e SYSTEM "file:///etc/passwd">]>${domain('<title>&e;</title>')}`;
-    assert.equal(refusal(external), 'doctype');
+    assert.equal(refusal(external), 'ERR_DOMAIN_XML_DOCTYPE');
   });
 
   test('entities that XML does not define', () => {
-    assert.equal(refusal(domain('<title>&nbsp;</title>')), 'malformed');
-    assert.equal(refusal(domain('<title>&constructor;</title>')), 'malformed');
+    assert.equal(refusal(domain('<title>&nbsp;</title>')), 'ERR_DOMAIN_XML_MALFORMED');
+    assert.equal(refusal(domain('<title>&constructor;</title>')), 'ERR_DOMAIN_XML_MALFORMED');
   });
 
   test('what is not well-formed or ends early', () => {
@@ -510,7 +511,7 @@ describe('refusals', () => {
       domain('<a b="1" b="2"/>'),
       `${domain('')}x`,
     ]) {
-      assert.equal(refusal(xml), 'malformed', xml);
+      assert.equal(refusal(xml), 'ERR_DOMAIN_XML_MALFORMED', xml);
     }
   });
 
@@ -523,24 +524,24 @@ describe('refusals', () => {
       '<constructor/>',
       `<domain><toString><name>x</name></toString></domain>`,
     ]) {
-      assert.equal(refusal(xml), 'not-a-domain', xml);
+      assert.equal(refusal(xml), 'ERR_DOMAIN_XML_NOT_A_DOMAIN', xml);
     }
   });
 
   test('depth, in known and in unknown elements', () => {
     const nested = (depth: number) => domain('<a>'.repeat(depth - 1) + '</a>'.repeat(depth - 1));
     assert.equal(refusal(nested(256)), undefined);
-    assert.equal(refusal(nested(257)), 'too-deep');
-    assert.equal(refusal(nested(200_000)), 'too-deep');
+    assert.equal(refusal(nested(257)), 'ERR_DOMAIN_XML_TOO_DEEP');
+    assert.equal(refusal(nested(200_000)), 'ERR_DOMAIN_XML_TOO_DEEP');
   });
 
   test('size', () => {
     const xml = domain('');
-    assert.equal(refusal(xml, { maximumLength: xml.length }), undefined);
-    assert.equal(refusal(xml, { maximumLength: xml.length - 1 }), 'too-large');
-    assert.equal(refusal(domain(' '.repeat(4_194_304))), 'too-large');
+    assert.equal(refusal(xml, { lengthMax: xml.length }), undefined);
+    assert.equal(refusal(xml, { lengthMax: xml.length - 1 }), 'ERR_DOMAIN_XML_TOO_LARGE');
+    assert.equal(refusal(domain(' '.repeat(4_194_304))), 'ERR_DOMAIN_XML_TOO_LARGE');
     const declarations = Array.from({ length: 300 }, (_, index) => `xmlns:n${index}='urn:${index}'`).join(' ');
-    assert.equal(refusal(domain(`<metadata ${declarations}/>`)), 'too-large');
+    assert.equal(refusal(domain(`<metadata ${declarations}/>`)), 'ERR_DOMAIN_XML_TOO_LARGE');
   });
 
   test('the message is one line that says where', () => {
@@ -633,6 +634,49 @@ describe('properties', () => {
         assert.equal(config.nova?.instanceName, novaName);
         assert.equal(config.disks[0]?.source, file);
       }),
+    );
+  });
+});
+
+describe('a long document', () => {
+  const disks = (count: number) =>
+    Array.from({ length: count }, (_, i) => `<disk><source file='/images/${i}'/><target dev='d${i}'/></disk>`).join('');
+
+  test('is read in pieces with pauses between, and gives what it gives in one', async () => {
+    const xml = domain(`<title>é 仮想 🖥\r\n&amp;</title><devices>${disks(20_000)}</devices>`);
+    let pauses = 0;
+    const parsed = await parseLongDomainXml(xml, async () => void pauses++);
+    assert.ok(pauses >= Math.floor(xml.length / 65_536), `${pauses} pauses in ${xml.length} characters`);
+    assert.deepEqual(parsed, parseDomainXml(xml));
+  });
+
+  test('of ordinary length has no pause', async () => {
+    const xml = domain(`<devices>${disks(100)}</devices>`);
+    const parsed = await parseLongDomainXml(xml, () => assert.fail('a pause'));
+    assert.deepEqual(parsed, parseDomainXml(xml));
+  });
+
+  test('may be cut anywhere, inside a character, a reference or a tag', async () => {
+    for (let shift = 0; shift < 40; shift++) {
+      const filler = `<description>${'x'.repeat(65_536 - 120 - shift)}</description>`;
+      const xml = domain(`${filler}<title>🖥🖥\r\n&amp;<![CDATA[a]]></title><devices>${disks(1)}</devices>`);
+      assert.deepEqual(await parseLongDomainXml(xml, async () => {}), parseDomainXml(xml));
+    }
+  });
+
+  test('is not read on when the pause rejects', async () => {
+    const xml = domain(`<devices>${disks(20_000)}</devices>`);
+    await assert.rejects(
+      parseLongDomainXml(xml, () => Promise.reject(new Error('enough'))),
+      /enough/,
+    );
+  });
+
+  test('that is malformed at its end is refused', async () => {
+    const xml = domain(`<devices>${disks(20_000)}</devices>`).slice(0, -3);
+    await assert.rejects(
+      parseLongDomainXml(xml, async () => {}),
+      { name: 'DomainXmlError', code: 'ERR_DOMAIN_XML_MALFORMED' },
     );
   });
 });
