@@ -15,10 +15,10 @@ const INTRODUCTION = `# The metrics of virtlens
 
 Generated from the tables in \`src/schemas/\` by \`scripts/generate-metrics-doc.ts\`; a test fails when it is stale. Change the tables.
 
-Metrics come in naming schemes, chosen with \`--schema\`; several can be on at once. A family that two schemes have (\`libvirt_up\`) is there
-once.
+Metrics come in naming schemes, chosen with \`--schema\`; several can be on at once. A family that several of them have is there once, from
+the first that is named. [serve.md](serve.md#naming-schemes) says which scheme is for whom.
 
-For all of them:
+For all of them, unless their chapter says otherwise:
 
 - VMs in every state are there. A value that libvirt does not know is absent, never 0: a VM that is shut off has no CPU time, a guest
   without a balloon driver no memory usage.
@@ -38,9 +38,17 @@ For all of them:
 const SUMMARIES: Readonly<Record<string, string>> = {
   kumina: `The families of Kumina's [libvirt_exporter](https://github.com/kumina/libvirt_exporter). With \`--libvirt.export-nova-metadata\` the
 labels \`name\`, \`flavor\` and \`project_name\` follow \`domain\` in every family of a VM, empty for VMs that Nova did not create.`,
+  debian: `The families of the package [prometheus-libvirt-exporter](https://packages.debian.org/prometheus-libvirt-exporter) of Debian and Ubuntu,
+and of Kumina's exporter at its head. As there, only active VMs are listed; floppy drives are listed, interfaces without a target are not.
+With \`--libvirt.export-nova-metadata\` the labels \`name\`, \`flavor\` and \`project_name\` follow \`uuid\` in every family of a VM.`,
+  tinkoff: `The families of Tinkoff's [libvirt-exporter](https://github.com/Tinkoff/libvirt-exporter) at its head. As there, a VM that is shut off has
+a CPU time and memory statistics of 0, and CD-ROM and floppy drives are listed. Unlike there, a paused VM is listed: the original asks libvirt
+for VMs that are running or shut off only. Choosing the scheme switches \`--collector.vcpu_mapping\` on.`,
+  inovex: `The families of inovex's [prometheus-libvirt-exporter](https://github.com/inovex/prometheus-libvirt-exporter) at its head. As there, a VM
+that is not active has its state, its memory, vCPUs and a CPU time of 0, and what its XML says of it; the rest is of active VMs.`,
   c5c3: `The families of c5c3's libvirt telemetry document. *Assigned memory* is the size of the balloon, what \`virsh dominfo\` calls used
 memory; *actual memory usage* is what the guest reports.`,
-  extended: `Every statistic of libvirt that \`kumina\` and \`c5c3\` do not carry, and what users of other exporters rely on. Where one of the
+  extended: `Every statistic of libvirt. Some are there only where no other chosen scheme has them; the last column says which. Where one of the
 exporters of [Tinkoff](https://github.com/Tinkoff/libvirt-exporter) and [inovex](https://github.com/inovex/prometheus-libvirt-exporter) has
 the statistic, the name is theirs, and so are the labels unless the last column says otherwise.`,
   nova: `The families of the [Libvirt Nova Exporter](https://github.com/compendius/libvirt_nova_exporter_py), of running VMs that carry OpenStack
@@ -70,7 +78,7 @@ export function metricsReference(): string {
 
 function familyTable(families: readonly FamilyInfo[]): string {
   return markdownTable(
-    ['Metric', 'Type', 'Unit', 'Labels', 'Description', 'From', 'Needs', 'Where the name is from'],
+    ['Metric', 'Type', 'Unit', 'Labels', 'Description', 'From', 'Needs', 'Note'],
     families.map((family) => [
       `\`${family.name}\``,
       family.type,

@@ -33,7 +33,7 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
     web: { folders: ['auth', 'limits', 'server'], mayImport: ['formats', 'model', 'base'] },
     outputs: { mayImport: ['formats', 'model', 'base'] },
     formats: { folders: ['testdata'], mayImport: ['model', 'base'] },
-    schemas: { folders: ['extended', 'parts', 'table'], mayImport: ['model', 'base'] },
+    schemas: { folders: ['extended', 'inovex', 'parts', 'table', 'tinkoff'], mayImport: ['model', 'base'] },
     collect: {
       folders: ['extras', 'inventory', 'inventory/xml', 'stats'],
       mayImport: ['connection', 'libvirt', 'model', 'base'],

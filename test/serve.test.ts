@@ -179,6 +179,20 @@ describe('what serve answers', () => {
   });
 });
 
+describe('what serve says of the schemes', () => {
+  it('is one line with the families that several of them have, and none where there are none', async () => {
+    const line = /Several schemes/;
+    await using both = await Rig.start({ vms: [{ name: 'one' }] }, ['--schema=debian,kumina']);
+    const lines = both.agent.logLines(line);
+    assert.equal(lines.length, 1);
+    assert.match(lines[0]!, /libvirt_domain_info_virtual_cpus\b.*\(of kumina, given by debian\)/);
+    const [series] = [...parseSeries(await both.agent.metrics()).keys()].filter((own) => own.includes('virtual_cpus'));
+    assert.ok('uuid' in labelsOf(series!), 'the family is of the scheme that is named first');
+    await using alone = await Rig.start({ vms: [{ name: 'one' }] }, []);
+    assert.deepEqual(alone.agent.logLines(line), []);
+  });
+});
+
 describe('what serve asks libvirt for', () => {
   it('is what the schemas read, each group that is off left out', async () => {
     const all = new Set<string>(STATS_GROUPS);
@@ -225,6 +239,8 @@ describe('what serve asks libvirt for', () => {
       [['--no-collector.pools'], 0, 0],
       [['--schema=kumina'], 0, 0],
       [['--collector.vcpu_mapping'], 1, 1],
+      [['--schema=tinkoff'], 1, 1],
+      [['--schema=debian'], 0, 0],
     ] as const) {
       await using rig = await Rig.start({ vms: [{ name: 'one', vcpus: 2 }], pools: [] }, args);
       await rig.agent.metrics();

@@ -84,6 +84,8 @@ export interface DomainConfig {
   /** `<os><type machine=…>`, such as `pc-i440fx-7.2`. */
   readonly machine: string | undefined;
   readonly osType: string | undefined;
+  /** `<os><type arch=…>`, such as `x86_64`. */
+  readonly osArch: string | undefined;
   readonly emulator: string | undefined;
   /** `<memory>`, the boot-time maximum, in KiB. */
   readonly maximumMemoryKiB: Int64 | undefined;
@@ -115,6 +117,8 @@ export interface DiskConfig {
    */
   readonly source: string;
   readonly protocol: string | undefined;
+  /** `<driver name=…>`, `qemu` for all that QEMU emulates. */
+  readonly driverName: string | undefined;
   readonly driverType: string | undefined;
   readonly cache: string | undefined;
   readonly discard: string | undefined;

@@ -1,7 +1,9 @@
 import type { DomainSnapshot } from '../model/snapshot.ts';
 import { CONNECTION } from './parts/connection.ts';
+import { BLOCK_ROWS, INTERFACE_ROWS } from './parts/device-rows.ts';
 import { blockLabels, interfaceStatsLabels } from './parts/devices.ts';
-import { cpuTimeNs, currentMemoryBytes, currentVcpus, maximumMemoryBytes } from './parts/domain-info.ts';
+import { cpuTimeNs } from './parts/domain-info.ts';
+import { domainInfoRows } from './parts/domain-rows.ts';
 import {
   type DomainLabels,
   domainLabels,
@@ -58,36 +60,7 @@ function blockTable(vm: DomainLabelling): Table {
     ]),
     needs: 'block',
     items: (domain) => domain.stats.blocks,
-    rows: [
-      {
-        name: 'libvirt_domain_block_stats_read_bytes_total',
-        type: 'counter',
-        help: 'Bytes read from a block device.',
-        source: 'block.<num>.rd.bytes',
-        value: (block) => block.readBytes,
-      },
-      {
-        name: 'libvirt_domain_block_stats_read_requests_total',
-        type: 'counter',
-        help: 'Read requests to a block device.',
-        source: 'block.<num>.rd.reqs',
-        value: (block) => block.readRequests,
-      },
-      {
-        name: 'libvirt_domain_block_stats_write_bytes_total',
-        type: 'counter',
-        help: 'Bytes written to a block device.',
-        source: 'block.<num>.wr.bytes',
-        value: (block) => block.writeBytes,
-      },
-      {
-        name: 'libvirt_domain_block_stats_write_requests_total',
-        type: 'counter',
-        help: 'Write requests to a block device.',
-        source: 'block.<num>.wr.reqs',
-        value: (block) => block.writeRequests,
-      },
-    ],
+    rows: BLOCK_ROWS,
   });
 }
 
@@ -95,41 +68,7 @@ function infoTable(labels: DomainLabels): Table {
   return domainTable({
     labels,
     item: (domain) => domain,
-    rows: [
-      {
-        name: 'libvirt_domain_info_cpu_time_seconds_total',
-        type: 'counter',
-        help: 'Host CPU time the VM has used since it was started.',
-        decimalShift: 9,
-        needs: 'cpu_total',
-        source: 'cpu.time',
-        value: cpuTimeNs,
-      },
-      {
-        name: 'libvirt_domain_info_maximum_memory_bytes',
-        type: 'gauge',
-        help: 'Maximum memory of the VM.',
-        prefers: 'balloon',
-        source: 'balloon.maximum, else the XML',
-        value: maximumMemoryBytes,
-      },
-      {
-        name: 'libvirt_domain_info_memory_usage_bytes',
-        type: 'gauge',
-        help: 'Memory assigned to the VM: the size of its balloon, not what the guest uses of it.',
-        prefers: 'balloon',
-        source: 'balloon.current, else the XML',
-        value: currentMemoryBytes,
-      },
-      {
-        name: 'libvirt_domain_info_virtual_cpus',
-        type: 'gauge',
-        help: 'Number of vCPUs of the VM.',
-        prefers: 'vcpu',
-        source: 'vcpu.current, else the XML',
-        value: currentVcpus,
-      },
-    ],
+    rows: domainInfoRows(cpuTimeNs),
   });
 }
 
@@ -142,63 +81,6 @@ function interfaceTable(vm: DomainLabelling): Table {
     ]),
     needs: 'interface',
     items: (domain) => domain.stats.interfaces,
-    rows: [
-      {
-        name: 'libvirt_domain_interface_stats_receive_bytes_total',
-        type: 'counter',
-        help: 'Bytes received on a network interface.',
-        source: 'net.<num>.rx.bytes',
-        value: (stats) => stats.rxBytes,
-      },
-      {
-        name: 'libvirt_domain_interface_stats_receive_drops_total',
-        type: 'counter',
-        help: 'Received packets that a network interface dropped.',
-        source: 'net.<num>.rx.drop',
-        value: (stats) => stats.rxDrops,
-      },
-      {
-        name: 'libvirt_domain_interface_stats_receive_errors_total',
-        type: 'counter',
-        help: 'Receive errors of a network interface.',
-        source: 'net.<num>.rx.errs',
-        value: (stats) => stats.rxErrors,
-      },
-      {
-        name: 'libvirt_domain_interface_stats_receive_packets_total',
-        type: 'counter',
-        help: 'Packets received on a network interface.',
-        source: 'net.<num>.rx.pkts',
-        value: (stats) => stats.rxPackets,
-      },
-      {
-        name: 'libvirt_domain_interface_stats_transmit_bytes_total',
-        type: 'counter',
-        help: 'Bytes transmitted on a network interface.',
-        source: 'net.<num>.tx.bytes',
-        value: (stats) => stats.txBytes,
-      },
-      {
-        name: 'libvirt_domain_interface_stats_transmit_drops_total',
-        type: 'counter',
-        help: 'Packets to transmit that a network interface dropped.',
-        source: 'net.<num>.tx.drop',
-        value: (stats) => stats.txDrops,
-      },
-      {
-        name: 'libvirt_domain_interface_stats_transmit_errors_total',
-        type: 'counter',
-        help: 'Transmit errors of a network interface.',
-        source: 'net.<num>.tx.errs',
-        value: (stats) => stats.txErrors,
-      },
-      {
-        name: 'libvirt_domain_interface_stats_transmit_packets_total',
-        type: 'counter',
-        help: 'Packets transmitted on a network interface.',
-        source: 'net.<num>.tx.pkts',
-        value: (stats) => stats.txPackets,
-      },
-    ],
+    rows: INTERFACE_ROWS,
   });
 }

@@ -23,6 +23,7 @@ function config(nova: NovaMetadata | undefined): DomainConfig {
     title: undefined,
     machine: undefined,
     osType: undefined,
+    osArch: undefined,
     emulator: undefined,
     maximumMemoryKiB: undefined,
     currentMemoryKiB: undefined,

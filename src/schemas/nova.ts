@@ -11,7 +11,7 @@ import { domainLabels, domainTable, type Schema } from './parts/libvirt-tables.t
  * As in that exporter, only running VMs that Nova created are listed. Unlike in it, a figure that the guest does not report is absent and not 0.
  */
 export function novaSchema(): Schema {
-  return { name: 'nova', tables: [INSTANCES] };
+  return { name: 'nova', tables: [INSTANCES], isForSomeVms: true };
 }
 
 const INSTANCES = domainTable({

@@ -13,7 +13,7 @@ import {
 import { COLLECTED_NAMES, type CollectedName } from '../model/collected.ts';
 import type { MetricFamily } from '../model/metric.ts';
 import type { DomainConfig, DomainSnapshot } from '../model/snapshot.ts';
-import { createSchemaSet, SCHEMA_NAMES, type SchemaName, type SchemaOptions } from './schema-set.ts';
+import { createSchemaSet, describeLeftOut, SCHEMA_NAMES, type SchemaName, type SchemaOptions } from './schema-set.ts';
 
 const EVERYTHING = { enabled: new Set(COLLECTED_NAMES) };
 
@@ -23,7 +23,7 @@ const COMBINATIONS = Array.from({ length: 2 ** SCHEMA_NAMES.length }, (_, bits) 
 );
 
 test('whatever schemes are combined, no family is there twice, under OpenMetrics names neither', () => {
-  for (const names of COMBINATIONS) {
+  for (const names of COMBINATIONS.flatMap((own) => [own, own.toReversed()])) {
     for (const exportNovaMetadata of [false, true]) {
       const { rows } = createSchemaSet(names, { ...EVERYTHING, exportNovaMetadata });
       const families = rows.map(({ name }) => name);
@@ -34,13 +34,13 @@ test('whatever schemes are combined, no family is there twice, under OpenMetrics
   }
 });
 
-test('schemes that share a name mean the same by it', () => {
+test('schemes that share a name give it the same type and unit, whatever labels they give it', () => {
   const definitions = new Map<string, unknown>();
   for (const name of SCHEMA_NAMES) {
-    for (const row of createSchemaSet([name], EVERYTHING).rows) {
-      const own = definitions.get(row.name);
-      if (own === undefined) definitions.set(row.name, row);
-      else assert.deepEqual(row, own);
+    for (const { name: family, type, decimalShift } of createSchemaSet([name], EVERYTHING).rows) {
+      const own = definitions.get(family);
+      if (own === undefined) definitions.set(family, { type, decimalShift });
+      else assert.deepEqual({ type, decimalShift }, own, `${family} of ${name}`);
     }
   }
 });
@@ -60,6 +60,68 @@ test('every family is well named, described and typed', () => {
 test('the order is always the same, and naming a scheme twice does nothing', () => {
   const names = (set: readonly SchemaName[]) => createSchemaSet(set).rows.map(({ name }) => name);
   assert.deepEqual(names(['extended', 'kumina', 'c5c3', 'kumina']), names(['kumina', 'c5c3', 'extended']));
+});
+
+test('a family that several schemes have is from the first that is named, whole, and the others are listed', () => {
+  const labelsOf = (names: readonly SchemaName[], family: string) =>
+    createSchemaSet(names).rows.find(({ name }) => name === family)?.labels;
+  const read = 'libvirt_domain_block_stats_read_bytes_total';
+  assert.deepEqual(labelsOf(['tinkoff', 'kumina'], read), ['domain', 'target_device']);
+  assert.deepEqual(labelsOf(['kumina', 'tinkoff'], read), ['domain', 'source_file', 'target_device']);
+  assert.deepEqual(labelsOf(['debian', 'kumina', 'tinkoff'], read), ['domain', 'uuid', 'source_file', 'target_device']);
+
+  const { leftOut } = createSchemaSet(['debian', 'extended', 'c5c3']);
+  assert.deepEqual(leftOut, [
+    { name: 'libvirt_domains_number', schema: 'extended', givenBy: 'debian' },
+    { name: 'libvirt_domain_state_code', schema: 'extended', givenBy: 'debian' },
+    { name: 'libvirt_domain_block_stats_flush_requests_total', schema: 'extended', givenBy: 'debian' },
+  ]);
+  assert.equal(
+    describeLeftOut(leftOut),
+    'libvirt_domains_number, libvirt_domain_state_code, libvirt_domain_block_stats_flush_requests_total (of extended, given by debian)',
+  );
+});
+
+test('what schemes share is not said to be left out', () => {
+  for (const names of [[], ...SCHEMA_NAMES.map((name) => [name]), ['kumina', 'c5c3', 'extended', 'nova']] as const) {
+    const { leftOut } = createSchemaSet(names);
+    assert.deepEqual(leftOut, [], names.join(' '));
+    assert.equal(describeLeftOut(leftOut), undefined);
+  }
+});
+
+/** The names that `extended` adds to other schemes, or has by itself. */
+function ofExtended(...others: readonly SchemaName[]): ReadonlySet<string> {
+  const without = new Set(createSchemaSet(others).rows.map(({ name }) => name));
+  const names = createSchemaSet([...others, 'extended']).rows.map(({ name }) => name);
+  return new Set(names.filter((name) => !without.has(name)));
+}
+
+test('extended is complete by itself, and adds no statistic that another scheme has', () => {
+  const base = [
+    'libvirt_domain_info_cpu_time_seconds_total',
+    'libvirt_domain_info_maximum_memory_bytes',
+    'libvirt_domain_vcpu_time_seconds_total',
+    'libvirt_domain_block_stats_read_bytes_total',
+    'libvirt_domain_interface_stats_receive_drops_total',
+  ];
+  const ofBase = (own: ReadonlySet<string>) => base.filter((name) => own.has(name));
+  assert.deepEqual(ofBase(ofExtended()), base);
+  assert.deepEqual(ofBase(ofExtended('kumina')), ['libvirt_domain_vcpu_time_seconds_total']);
+  // c5c3 has the bytes of disks and interfaces, under other names, and neither CPU time nor the drops of received packets.
+  assert.deepEqual(ofBase(ofExtended('c5c3')), [base[0], base[1], base[4]]);
+  for (const name of ['tinkoff', 'inovex'] as const) assert.deepEqual(ofBase(ofExtended(name)), [], name);
+  assert.deepEqual(ofBase(ofExtended('debian')), ['libvirt_domain_vcpu_time_seconds_total']);
+  // What nova has, it has of some VMs only.
+  assert.deepEqual(ofBase(ofExtended('nova')), base);
+  // In any order.
+  const names = (set: readonly SchemaName[]) => createSchemaSet(set).rows.map(({ name }) => name);
+  assert.deepEqual(names(['extended', 'kumina']), names(['kumina', 'extended']));
+});
+
+test('tinkoff switches on what it needs beyond what is collected by default', () => {
+  assert.ok(createSchemaSet(['tinkoff']).needs.has('vcpu_mapping'));
+  assert.ok(!createSchemaSet(['inovex', 'extended']).needs.has('vcpu_mapping'));
 });
 
 test('a set needs what its schemes read and nothing else', () => {
@@ -94,7 +156,7 @@ test('a group that is switched off takes its families with it, and leaves what t
       vcpu: { vcpus: [{ index: 0, timeNs: 1 }] },
     },
   });
-  const set = createSchemaSet(SCHEMA_NAMES, { enabled: new Set<CollectedName>(['state']) });
+  const set = createSchemaSet(['kumina', 'c5c3', 'extended', 'nova'], { enabled: new Set<CollectedName>(['state']) });
   const names = listFamilies(set.families(snapshotOf([domain]))).map(({ name }) => name);
   assert.deepEqual(names, [
     'libvirt_domain_info_maximum_memory_bytes',

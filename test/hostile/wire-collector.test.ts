@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { afterEach, describe, it } from 'node:test';
 import { formatPrometheus } from '../../src/formats/prometheus.ts';
 import { PARAM_TYPE, type ParamType } from '../../src/libvirt/index.ts';
+import { COLLECTED_NAMES } from '../../src/model/collected.ts';
 import type { Snapshot } from '../../src/model/snapshot.ts';
 import { createSchemaSet, SCHEMA_NAMES } from '../../src/schemas/schema-set.ts';
 import type { Fault, VmDescription } from '../../src/sim/index.ts';
@@ -13,7 +14,7 @@ import { SimulatedHost } from '../support/simulated-host.ts';
 
 /** The VMs that are well. */
 const WELL = ['web', 'db', 'cache', 'mail', 'build'];
-const EVERYTHING = { pools: true, jobs: true, vcpuMapping: true } as const;
+const EVERYTHING = { wanted: new Set(COLLECTED_NAMES) } as const;
 const SCRAPE_EVERY_MS = 15_000;
 const DEADLINE_MS = 9_500;
 /** After so long a daemon that is well again is used again: the waits of connecting and of quarantine are over. */

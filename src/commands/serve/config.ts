@@ -4,7 +4,7 @@ import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../../cl
 import { readUriFlag } from '../../cli/uri-flag.ts';
 import type { LibvirtUri } from '../../libvirt/uri.ts';
 import { COLLECTED, COLLECTED_NAMES, type CollectedName } from '../../model/collected.ts';
-import { SCHEMA_NAMES, type SchemaName } from '../../schemas/schema-set.ts';
+import { SCHEMA_NAMES, type SchemaName, schemaHelp } from '../../schemas/schema-set.ts';
 
 /** What `virtlens serve` was asked to do. */
 export interface ServeConfig {
@@ -53,7 +53,7 @@ const FLAG_TABLE = [
   {
     kind: 'boolean',
     name: 'libvirt.export-nova-metadata',
-    help: "Add OpenStack Nova's name, flavor and project_name to the labels of the kumina scheme.",
+    help: "Add OpenStack Nova's name, flavor and project_name to the labels of the schemes kumina and debian.",
   },
   {
     kind: 'list',
@@ -82,7 +82,10 @@ const FLAG_TABLE = [
     choices: SCHEMA_NAMES,
     separator: ',',
     placeholder: 'NAME,…',
-    help: `Naming schemes to serve, of ${SCHEMA_NAMES.join(', ')}.`,
+    help:
+      'Naming schemes to serve: ' +
+      `${SCHEMA_NAMES.map((name) => `${name} (${schemaHelp(name)})`).join('; ')}. ` +
+      'When two of them have a family of the same name, the first in the list gives it.',
   },
   {
     kind: 'string',

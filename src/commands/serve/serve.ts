@@ -12,7 +12,7 @@ import { VERSION } from '../../cli/version.ts';
 import { collectInBackground } from '../../collect/background.ts';
 import { canNeverWork } from '../../libvirt/index.ts';
 import type { FamilyStream } from '../../model/metric.ts';
-import { createSchemaSet } from '../../schemas/schema-set.ts';
+import { createSchemaSet, describeLeftOut } from '../../schemas/schema-set.ts';
 import { selfFamilies } from '../../schemas/self.ts';
 import { healthRoutes } from '../../web/health-routes.ts';
 import { landingRoute } from '../../web/landing-route.ts';
@@ -50,6 +50,10 @@ async function serve(config: ServeConfig, machine: Machine): Promise<number> {
     enabled: config.enabled,
     exportNovaMetadata: config.exportNovaMetadata,
   });
+  const leftOut = describeLeftOut(schemas.leftOut);
+  if (leftOut !== undefined) {
+    logger.info('Several schemes have these families; the first scheme gives them', { families: leftOut });
+  }
   const direct = openCollector({
     uri: config.uri,
     wanted: schemas.needs,

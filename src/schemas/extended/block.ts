@@ -1,8 +1,13 @@
 import type { DiskConfig, DomainConfig } from '../../model/snapshot.ts';
+import { BLOCK_CAPACITY_ROW, BLOCK_TIME_ROWS } from '../parts/device-rows.ts';
 import { blockLabels, listedDisks } from '../parts/devices.ts';
+import { IO_LIMITS } from '../parts/io-limits.ts';
 import { domainTable, itemLabels, itemTable, type Row, type Table } from '../parts/libvirt-tables.ts';
 import { BY_NAME } from '../parts/vm-labels.ts';
 import { keptPer } from '../table/owners.ts';
+
+const NOTE = "Tinkoff's and inovex's.";
+const TIME_NOTE = "Tinkoff's and inovex's; Kumina's at its head has `_seconds_total` without `_time`.";
 
 const BLOCKS = domainTable({
   labels: BY_NAME,
@@ -24,41 +29,7 @@ const BLOCK = itemTable({
   needs: 'block',
   items: (domain) => domain.stats.blocks,
   rows: [
-    {
-      name: 'libvirt_domain_block_stats_read_time_seconds_total',
-      type: 'counter',
-      help: 'Time spent on read requests to a block device.',
-      decimalShift: 9,
-      source: 'block.<num>.rd.times',
-      note: "Tinkoff's and inovex's; `libvirt_domain_block_stats_read_seconds_total` in Kumina's newer ones.",
-      value: ({ readTimeNs }) => readTimeNs,
-    },
-    {
-      name: 'libvirt_domain_block_stats_write_time_seconds_total',
-      type: 'counter',
-      help: 'Time spent on write requests to a block device.',
-      decimalShift: 9,
-      source: 'block.<num>.wr.times',
-      note: "Tinkoff's and inovex's; `libvirt_domain_block_stats_write_seconds_total` in Kumina's newer ones.",
-      value: ({ writeTimeNs }) => writeTimeNs,
-    },
-    {
-      name: 'libvirt_domain_block_stats_flush_requests_total',
-      type: 'counter',
-      help: 'Flush requests to a block device.',
-      source: 'block.<num>.fl.reqs',
-      note: "Tinkoff's and inovex's.",
-      value: ({ flushRequests }) => flushRequests,
-    },
-    {
-      name: 'libvirt_domain_block_stats_flush_time_seconds_total',
-      type: 'counter',
-      help: 'Time spent on flush requests to a block device.',
-      decimalShift: 9,
-      source: 'block.<num>.fl.times',
-      note: "Tinkoff's and inovex's.",
-      value: ({ flushTimeNs }) => flushTimeNs,
-    },
+    ...BLOCK_TIME_ROWS.map((row) => ({ ...row, note: TIME_NOTE })),
     {
       name: 'libvirt_domain_block_stats_errors_total',
       type: 'counter',
@@ -74,14 +45,7 @@ const BLOCK = itemTable({
       note: "Tinkoff's.",
       value: ({ allocationBytes }) => allocationBytes,
     },
-    {
-      name: 'libvirt_domain_block_stats_capacity_bytes',
-      type: 'gauge',
-      help: 'Size of a block device as the guest sees it.',
-      source: 'block.<num>.capacity',
-      note: "Tinkoff's and inovex's.",
-      value: ({ capacityBytes }) => capacityBytes,
-    },
+    { ...BLOCK_CAPACITY_ROW, note: NOTE },
     {
       name: 'libvirt_domain_block_stats_physicalsize_bytes',
       type: 'gauge',
@@ -161,37 +125,7 @@ const LIMITS = itemTable({
   }),
   needs: 'block',
   items: ({ config }) => config && limitedDisks(config),
-  rows: (
-    [
-      ['total_bytes_sec', 'limit_total_bytes', 'Limit of bytes read and written per second'],
-      ['read_bytes_sec', 'limit_read_bytes', 'Limit of bytes read per second'],
-      ['write_bytes_sec', 'limit_write_bytes', 'Limit of bytes written per second'],
-      ['total_iops_sec', 'limit_total_requests', 'Limit of read and write requests per second'],
-      ['read_iops_sec', 'limit_read_requests', 'Limit of read requests per second'],
-      ['write_iops_sec', 'limit_write_requests', 'Limit of write requests per second'],
-      ['total_bytes_sec_max', 'limit_burst_total_bytes', 'Limit of bytes read and written per second in a burst'],
-      ['read_bytes_sec_max', 'limit_burst_read_bytes', 'Limit of bytes read per second in a burst'],
-      ['write_bytes_sec_max', 'limit_burst_write_bytes', 'Limit of bytes written per second in a burst'],
-      ['total_iops_sec_max', 'limit_burst_total_requests', 'Limit of read and write requests per second in a burst'],
-      ['read_iops_sec_max', 'limit_burst_read_requests', 'Limit of read requests per second in a burst'],
-      ['write_iops_sec_max', 'limit_burst_write_requests', 'Limit of write requests per second in a burst'],
-      [
-        'total_bytes_sec_max_length',
-        'limit_burst_total_bytes_length_seconds',
-        'Longest burst of bytes read and written',
-      ],
-      ['read_bytes_sec_max_length', 'limit_burst_read_bytes_length_seconds', 'Longest burst of bytes read'],
-      ['write_bytes_sec_max_length', 'limit_burst_write_bytes_length_seconds', 'Longest burst of bytes written'],
-      [
-        'total_iops_sec_max_length',
-        'limit_burst_length_total_requests_seconds',
-        'Longest burst of read and write requests',
-      ],
-      ['read_iops_sec_max_length', 'limit_burst_length_read_requests_seconds', 'Longest burst of read requests'],
-      ['write_iops_sec_max_length', 'limit_burst_length_write_requests_seconds', 'Longest burst of write requests'],
-      ['size_iops_sec', 'size_iops_bytes', 'Size of the units in which large requests count against the limits'],
-    ] as const
-  ).map(
+  rows: IO_LIMITS.map(
     ([element, name, what]): Row<DiskConfig> => ({
       name: `libvirt_domain_block_stats_${name}`,
       type: 'gauge',

@@ -1,6 +1,7 @@
 import type { Int64 } from '../../base/int64.ts';
 import type { CacheBank, CacheMonitor, DomainSnapshot, VcpuStats } from '../../model/snapshot.ts';
 import { measuredCpu } from '../parts/domain-info.ts';
+import { VCPU_ROWS } from '../parts/domain-rows.ts';
 import { domainTable, itemTable, type Table } from '../parts/libvirt-tables.ts';
 import { BY_NAME, statisticLabels, vcpuLabels } from '../parts/vm-labels.ts';
 
@@ -138,32 +139,7 @@ const VCPU = itemTable({
   needs: 'vcpu',
   items: (domain) => domain.stats.vcpu?.vcpus,
   rows: [
-    {
-      name: 'libvirt_domain_vcpu_state',
-      type: 'gauge',
-      help: 'State of a vCPU: 0 offline, 1 running, 2 blocked on a resource.',
-      source: 'vcpu.<num>.state',
-      note: "Tinkoff's and inovex's.",
-      value: ({ state }) => state,
-    },
-    {
-      name: 'libvirt_domain_vcpu_wait_seconds_total',
-      type: 'counter',
-      help: 'Time a vCPU waited for I/O; counted only by host kernels with CONFIG_SCHEDSTATS.',
-      decimalShift: 9,
-      source: 'vcpu.<num>.wait',
-      note: "Tinkoff's and inovex's.",
-      value: ({ waitNs }) => waitNs,
-    },
-    {
-      name: 'libvirt_domain_vcpu_delay_seconds_total',
-      type: 'counter',
-      help: "Time a vCPU was ready to run and waited for a physical CPU: the guest's steal time.",
-      decimalShift: 9,
-      source: 'vcpu.<num>.delay',
-      note: "Tinkoff's and inovex's.",
-      value: ({ delayNs }) => delayNs,
-    },
+    ...VCPU_ROWS.map((row) => ({ ...row, note: "Tinkoff's and inovex's." })),
     {
       name: 'libvirt_domain_vcpu_halted',
       type: 'gauge',

@@ -133,7 +133,7 @@ const JOB = domainTable({
       type: 'gauge',
       help:
         'Type of the job (migration, backup, save, …) that is running on the VM: 1 with a known end, 2 without, 3 completed, 4 failed, ' +
-        '5 cancelled. Absent while there is no job.',
+        '5 cancelled. The families of a job are absent while there is none.',
       source: 'job information',
       note: "inovex's, which has 0 for a VM without a job.",
       value: ({ type }) => type,
@@ -150,11 +150,11 @@ const JOB = domainTable({
     {
       name: 'libvirt_domain_job_info_time_remaining_seconds',
       type: 'gauge',
-      help: 'Time until the job ends. Absent for a job without a known end.',
+      help: 'Time until the job ends; 0 for a job without a known end.',
       decimalShift: 3,
       source: 'job information',
       note: "inovex's, which has libvirt's milliseconds under this name.",
-      value: ({ type, timeRemainingMs }) => (type === 1 ? timeRemainingMs : undefined),
+      value: ({ timeRemainingMs }) => timeRemainingMs,
     },
     ...jobAmounts('data', 'Data', (job) => [job.dataTotalBytes, job.dataProcessedBytes, job.dataRemainingBytes]),
     ...jobAmounts('memory', 'Memory', (job) => [
@@ -175,7 +175,7 @@ function runningJob({ job }: DomainSnapshot): DomainJob | undefined {
   return job?.type === 0 ? undefined : job;
 }
 
-/** The rows of one kind of amount. All three are absent while all are 0: then the job has none of that kind (`virsh domjobinfo` too). */
+/** The rows of one kind of amount: 0 where libvirt says 0, so that sums of them work while a job begins and where it has none of that kind. */
 function jobAmounts(
   kind: string,
   subject: string,
@@ -189,13 +189,10 @@ function jobAmounts(
   return parts.map(([part, phrase], i) => ({
     name: `libvirt_domain_job_info_${kind}_${part}_bytes`,
     type: 'gauge',
-    help: `${subject} that the job ${phrase}. Absent for a job without any.`,
+    help: `${subject} that the job ${phrase}.`,
     source: 'job information',
     note: "inovex's.",
-    value(job) {
-      const all = amounts(job);
-      return all.some((amount) => amount !== 0) ? all[i] : undefined;
-    },
+    value: (job) => amounts(job)[i],
   }));
 }
 

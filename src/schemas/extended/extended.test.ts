@@ -130,7 +130,7 @@ test("OpenStack's metadata, of the VMs that carry it", () => {
   ]);
 });
 
-test('a job has its amounts; what it has not, an end or a kind of data, is absent', () => {
+test('the families of a job are there while it runs, with 0 where libvirt says 0', () => {
   const none = {
     dataTotalBytes: 0,
     dataProcessedBytes: 0,
@@ -169,13 +169,16 @@ test('a job has its amounts; what it has not, an end or a kind of data, is absen
     'libvirt_domain_job_info_type{domain="b"} 1',
     'libvirt_domain_job_info_time_elapsed_seconds{domain="m"} 1234e-3',
     'libvirt_domain_job_info_time_elapsed_seconds{domain="b"} 1e-3',
+    'libvirt_domain_job_info_time_remaining_seconds{domain="m"} 0e-3',
     'libvirt_domain_job_info_time_remaining_seconds{domain="b"} 9e-3',
-    'libvirt_domain_job_info_memory_total_bytes{domain="m"} 100',
-    'libvirt_domain_job_info_memory_processed_bytes{domain="m"} 0',
-    'libvirt_domain_job_info_memory_remaining_bytes{domain="m"} 100',
-    'libvirt_domain_job_info_file_total_bytes{domain="b"} 10',
-    'libvirt_domain_job_info_file_processed_bytes{domain="b"} 4',
-    'libvirt_domain_job_info_file_remaining_bytes{domain="b"} 6',
+    ...['data', 'memory', 'file'].flatMap((kind) =>
+      ['total', 'processed', 'remaining'].flatMap((part, i) =>
+        [
+          ['m', kind === 'memory' ? [100, 0, 100][i] : 0],
+          ['b', kind === 'file' ? [10, 4, 6][i] : 0],
+        ].map(([name, value]) => `libvirt_domain_job_info_${kind}_${part}_bytes{domain="${name}"} ${value}`),
+      ),
+    ),
   ]);
 });
 
@@ -241,6 +244,7 @@ test('CPU time, cache monitors, vCPUs and I/O threads', () => {
     'libvirt_domain_iothread_poll_max_seconds{domain="a",iothread="1"} 32768e-9',
     'libvirt_domain_iothread_poll_grow{domain="a",iothread="1"} 2',
     'libvirt_domain_iothread_poll_shrink{domain="a",iothread="1"} 0',
+    'libvirt_domain_vcpu_time_seconds_total{domain="a",vcpu="0"} 1e-9',
   ]);
 });
 

@@ -1,5 +1,6 @@
 import type { StoragePool } from '../../model/snapshot.ts';
 import { hostTable, type Table } from '../parts/libvirt-tables.ts';
+import { versionText } from '../parts/version.ts';
 
 /** The host's own families of `extended`. */
 export const HOST_TABLES: readonly Table[] = [
@@ -82,10 +83,4 @@ export const HOST_TABLES: readonly Table[] = [
 /** Whether libvirt knows a pool's sizes: it reports 0 for a pool that is not active, where `virsh pool-info` prints none. */
 function hasSizes({ state }: StoragePool): boolean {
   return state === 2 || state === 3;
-}
-
-/** libvirt's encoded version number (major * 1,000,000 + minor * 1,000 + release) as people write it; empty when unknown. */
-function versionText(version: number | undefined): string {
-  if (version === undefined) return '';
-  return [Math.floor(version / 1_000_000), Math.floor(version / 1_000) % 1_000, version % 1_000].join('.');
 }

@@ -5,113 +5,37 @@ import type {
   MemoryBandwidthMonitor,
   MemoryBandwidthNode,
 } from '../../model/snapshot.ts';
-import { bytesOfKiB } from '../parts/bytes.ts';
+import { BALLOON_ROWS, HUGE_PAGE_ROWS } from '../parts/balloon-rows.ts';
 import { domainTable, itemTable, type Table } from '../parts/libvirt-tables.ts';
 import { BY_NAME, statisticLabels, vcpuLabels } from '../parts/vm-labels.ts';
 
 const BYTES_PER_MIB = 1_048_576;
+
+const SWAP_NOTE = "inovex's, whose name makes it a gauge; it counts.";
+const NOTES: ReadonlyMap<string, string> = new Map([
+  ['libvirt_domain_memory_stats_swap_in_bytes', SWAP_NOTE],
+  ['libvirt_domain_memory_stats_swap_out_bytes', SWAP_NOTE],
+  [
+    'libvirt_domain_memory_stats_disk_caches_bytes',
+    "inovex's; `libvirt_domain_memory_stats_disk_cache_bytes` in Tinkoff's.",
+  ],
+]);
 
 const BALLOON = domainTable({
   labels: BY_NAME,
   needs: 'balloon',
   item: (domain) => domain.stats.balloon,
   rows: [
-    {
-      name: 'libvirt_domain_memory_stats_swap_in_bytes',
-      type: 'gauge',
-      help: 'Data the guest has read from its swap space since it was started. It only grows.',
-      source: 'balloon.swap_in',
-      note: "inovex's, whose name makes it a gauge; it counts.",
-      value: ({ swapInKiB }) => bytesOfKiB(swapInKiB),
-    },
-    {
-      name: 'libvirt_domain_memory_stats_swap_out_bytes',
-      type: 'gauge',
-      help: 'Memory the guest has written to its swap space since it was started. It only grows.',
-      source: 'balloon.swap_out',
-      note: "inovex's, whose name makes it a gauge; it counts.",
-      value: ({ swapOutKiB }) => bytesOfKiB(swapOutKiB),
-    },
-    {
-      name: 'libvirt_domain_memory_stats_major_fault_total',
-      type: 'counter',
-      help: 'Page faults in the guest that needed I/O.',
-      source: 'balloon.major_fault',
-      note: "Tinkoff's and inovex's.",
-      value: ({ majorFaults }) => majorFaults,
-    },
-    {
-      name: 'libvirt_domain_memory_stats_minor_fault_total',
-      type: 'counter',
-      help: 'Page faults in the guest that needed no I/O.',
-      source: 'balloon.minor_fault',
-      note: "Tinkoff's and inovex's.",
-      value: ({ minorFaults }) => minorFaults,
-    },
-    {
-      name: 'libvirt_domain_memory_stats_unused_bytes',
-      type: 'gauge',
-      help: 'Memory that the guest does not use at all, not even for caches.',
-      source: 'balloon.unused',
-      note: "Tinkoff's and inovex's.",
-      value: ({ unusedKiB }) => bytesOfKiB(unusedKiB),
-    },
-    {
-      name: 'libvirt_domain_memory_stats_available_bytes',
-      type: 'gauge',
-      help: 'Memory that the guest has; MemTotal in its /proc/meminfo.',
-      source: 'balloon.available',
-      note: "Tinkoff's and inovex's.",
-      value: ({ availableKiB }) => bytesOfKiB(availableKiB),
-    },
-    {
-      name: 'libvirt_domain_memory_stats_usable_bytes',
-      type: 'gauge',
-      help: 'Memory that the balloon can reclaim without making the guest swap; MemAvailable in its /proc/meminfo.',
-      source: 'balloon.usable',
-      note: "Tinkoff's and inovex's.",
-      value: ({ usableKiB }) => bytesOfKiB(usableKiB),
-    },
-    {
-      name: 'libvirt_domain_memory_stats_disk_caches_bytes',
-      type: 'gauge',
-      help: 'Memory of the guest that can be reclaimed without I/O, mostly file caches.',
-      source: 'balloon.disk_caches',
-      note: "inovex's; `libvirt_domain_memory_stats_disk_cache_bytes` in Tinkoff's.",
-      value: ({ diskCachesKiB }) => bytesOfKiB(diskCachesKiB),
-    },
-    {
-      name: 'libvirt_domain_memory_stats_rss_bytes',
-      type: 'gauge',
-      help: "Resident set size of the VM's process on the host.",
-      source: 'balloon.rss',
-      note: "Tinkoff's and inovex's.",
-      value: ({ rssKiB }) => bytesOfKiB(rssKiB),
-    },
+    ...BALLOON_ROWS.map((row) => ({ ...row, note: NOTES.get(row.name) ?? "Tinkoff's and inovex's." })),
     {
       name: 'libvirt_domain_memory_stats_last_update_timestamp_seconds',
       type: 'gauge',
       help: 'When the guest last reported its memory, in seconds since the epoch. Absent when it has not reported.',
       source: 'balloon.last-update',
-      note: "inovex's.",
+      note: "inovex's, which has 0 when it has not reported.",
       value: ({ lastUpdateS }) => (lastUpdateS === 0 ? undefined : lastUpdateS),
     },
-    {
-      name: 'libvirt_domain_memory_stats_hugetlb_pgalloc_total',
-      type: 'counter',
-      help: 'Huge pages that the guest allocated.',
-      source: 'balloon.hugetlb_pgalloc',
-      note: "inovex's.",
-      value: ({ hugetlbPageAllocations }) => hugetlbPageAllocations,
-    },
-    {
-      name: 'libvirt_domain_memory_stats_hugetlb_pgfail_total',
-      type: 'counter',
-      help: 'Huge pages that the guest failed to allocate.',
-      source: 'balloon.hugetlb_pgfail',
-      note: "inovex's.",
-      value: ({ hugetlbPageFailures }) => hugetlbPageFailures,
-    },
+    ...HUGE_PAGE_ROWS.map((row) => ({ ...row, note: "inovex's." })),
   ],
 });
 

@@ -79,7 +79,7 @@ export function interfaceName(config: InterfaceConfig): string | undefined {
  * The XML's interface that statistics are of: the one at their position, unless its name is another's, as it can be for a moment after
  * an interface was unplugged; then the one of that name.
  */
-function interfaceConfigOf(domain: DomainSnapshot, stats: InterfaceStats): InterfaceConfig | undefined {
+export function interfaceConfigOf(domain: DomainSnapshot, stats: InterfaceStats): InterfaceConfig | undefined {
   const interfaces = domain.config?.interfaces;
   if (interfaces === undefined) return undefined;
   const atPosition = interfaces[stats.index];

@@ -33,3 +33,13 @@ export function measuredCpu({ id, stats }: DomainSnapshot): CpuStats | undefined
 export function cpuTimeNs(domain: DomainSnapshot): Int64 | undefined {
   return measuredCpu(domain)?.timeNs;
 }
+
+/** The same, and 0 for a VM that is not active, as `virDomainGetInfo` reports it. */
+export function cpuTimeOrZeroNs(domain: DomainSnapshot): Int64 | undefined {
+  return domain.id === undefined ? 0 : domain.stats.cpu?.timeNs;
+}
+
+/** The VM while it is active: running, paused, or on its way there. */
+export function activeDomain(domain: DomainSnapshot): DomainSnapshot | undefined {
+  return domain.id === undefined ? undefined : domain;
+}

@@ -28,6 +28,7 @@ export function emptyDisk(attributes: Attributes): DiskDraft {
     source: undefined,
     host: undefined,
     protocol: undefined,
+    driverName: undefined,
     driverType: undefined,
     cache: undefined,
     discard: undefined,
@@ -70,6 +71,7 @@ export const DISK: Rule<DiskDrafts> = {
   children: children({
     driver: {
       open({ disk }, attributes) {
+        disk.driverName ??= keep(attributes.name);
         disk.driverType ??= keep(attributes.type);
         disk.cache ??= keep(attributes.cache);
         disk.discard ??= keep(attributes.discard);

@@ -68,6 +68,7 @@ class DomainDraft implements DiskDrafts, InterfaceDrafts, NovaDrafts {
   title: string | undefined;
   machine: string | undefined;
   osType: string | undefined;
+  osArch: string | undefined;
   emulator: string | undefined;
   memoryUnit: string | undefined;
   maximumMemoryKiB: Int64 | undefined;
@@ -97,6 +98,7 @@ class DomainDraft implements DiskDrafts, InterfaceDrafts, NovaDrafts {
         title: this.title,
         machine: this.machine,
         osType: this.osType,
+        osArch: this.osArch,
         emulator: this.emulator,
         maximumMemoryKiB: this.maximumMemoryKiB,
         currentMemoryKiB: this.currentMemoryKiB ?? this.maximumMemoryKiB,
@@ -157,6 +159,7 @@ const DOMAIN: Rule<DomainDraft> = {
         type: {
           open(draft, attributes) {
             draft.machine ??= keep(attributes.machine);
+            draft.osArch ??= keep(attributes.arch);
           },
           text(draft, text) {
             draft.osType ??= keep(text);
