@@ -10,6 +10,7 @@ import { SYSTEM_CLOCK } from '../src/base/clock.ts';
 import { SILENT } from '../src/base/logger.ts';
 import { type Collector, createCollector } from '../src/collect/collector.ts';
 import type { Connect } from '../src/connection/connect.ts';
+import { workersBlockedMax } from '../src/connection/worker-budget.ts';
 import { LibvirtClient } from '../src/libvirt/index.ts';
 import { type Snapshot, STATS_GROUPS } from '../src/model/snapshot.ts';
 import { waitFor } from './lab/cage.ts';
@@ -20,7 +21,7 @@ import { findProgram, TOOL_PATH } from './lab/tools.ts';
 const execute = promisify(execFile);
 
 /** What docs/collecting.md promises: nine for hung guests that nothing is known of, one for those that are trusted, one for jobs. */
-const WORKERS_THAT_GUESTS_MAY_BLOCK = 11;
+const WORKERS_THAT_GUESTS_MAY_BLOCK = workersBlockedMax('VM');
 const VIRSH_PATIENCE_MS = 5_000;
 
 const guestName = (number: number) => `guest-${String(number).padStart(3, '0')}`;

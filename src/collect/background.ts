@@ -3,8 +3,8 @@ import type { Snapshot } from '../model/snapshot.ts';
 import type { Collector, CollectRequest } from './collector.ts';
 
 /**
- * Collects at an interval, whether anybody asks or not, and answers at once with the last snapshot. Only who asks before the first is
- * there waits for it.
+ * Collects at an interval, whether anybody asks or not, and returns the last snapshot at once. Only a caller that comes before the first
+ * is there waits for it.
  */
 export function collectInBackground(collector: Collector, intervalMs: number, clock: Clock): Collector {
   let latest: Snapshot | undefined;

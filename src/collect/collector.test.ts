@@ -79,7 +79,7 @@ describe('a collection', () => {
     assert.equal(new Set(snapshots).size, 1);
   });
 
-  it('is what has arrived, for who joins it with less time', async () => {
+  it('is what has arrived, for a caller that joins it with less time', async () => {
     await using host = new SimulatedHost(running(8), { wanted: new Set<CollectedName>([...STATS_GROUPS, 'pools']) });
     await host.collect();
     await host.pass(15_000);
@@ -155,7 +155,7 @@ describe('a collection', () => {
     assert.ok(host.simulator.counters.outstanding() < 5);
   });
 
-  it('counts the statistics that it does not know, and tells them once', async () => {
+  it('counts the statistics that it does not know, and logs them once', async () => {
     const overrides = { 'block.0.novel.thing': { type: 4 as const, value: 7, ratePerSecond: 0 } };
     await using host = new SimulatedHost({ vms: [{ name: 'a', overrides }] });
     for (let i = 0; i < 3; i++) {

@@ -67,7 +67,7 @@ export interface Collector {
   close(): Promise<void>;
 }
 
-/** Makes the observer of one host; it connects when it is first asked or told to. */
+/** Makes the observer of one host; it connects when it is first asked, or with `connect`. */
 export function createCollector(options: CollectorOptions): Collector {
   return new HostCollector(options);
 }

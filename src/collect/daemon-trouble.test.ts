@@ -269,7 +269,7 @@ function byName(a: { readonly name: string }, b: { readonly name: string }): num
   return a.name < b.name ? -1 : 1;
 }
 
-/** What both ways of asking tell in the same words. */
+/** What both ways of asking say in the same words. */
 function essence({ name, id, stats }: DomainSnapshot) {
   return {
     name,

@@ -60,7 +60,7 @@ describe('a VM that hangs', () => {
     assert.equal(later.id, before.id);
   });
 
-  it('is fresh at the first scrape after it woke, and the log tells both once', async () => {
+  it('is fresh at the first scrape after it woke, and the log says both once', async () => {
     await using host = new SimulatedHost(running(10));
     host.simulator.hypervisor.hang('vm-003');
     await host.scrape(4, 15_000, () => {});
@@ -134,7 +134,7 @@ describe('many VMs that hang', () => {
     });
   }
 
-  it('neighbours that hang together are told apart', async () => {
+  it('neighbours that hang together are found one by one', async () => {
     await using host = new SimulatedHost(running(60));
     const hung = fleetNames(60).slice(10, 14);
     for (const name of hung) host.simulator.hypervisor.hang(name);
@@ -278,7 +278,7 @@ describe('a VM whose job somebody holds', () => {
 });
 
 describe('an error of one VM', () => {
-  it('leaves out that VM alone, and is told once', async () => {
+  it('leaves out that VM alone, and is logged once', async () => {
     await using host = new SimulatedHost(running(40));
     const end = host.simulator.inject({
       procedure: 'connectGetAllDomainStats',

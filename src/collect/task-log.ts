@@ -14,7 +14,7 @@ export class TaskLog {
     for (const name of names) this.#rows.set(name, { startedMs: undefined, ended: undefined });
   }
 
-  /** A task that has several names began; the answer tells how it ended. */
+  /** A task that has several names began; the function returned is called with whether it went well. */
   start(names: readonly string[]): (success: boolean) => void {
     const startedMs = this.#clock.monotonicMs();
     for (const name of names) this.#rows.set(name, { startedMs, ended: undefined });

@@ -49,7 +49,7 @@ class FakeClient {
   }
 }
 
-/** A listener that writes down what it is told. */
+/** A listener that writes down what it gets. */
 function recorder<N extends EventName>(...kinds: N[]) {
   const seen: string[] = [];
   const listener: EventListener<N> = {
@@ -106,7 +106,7 @@ describe('the events of a daemon', () => {
     assert.deepEqual(late.seen, ['connected', 'lifecycle']);
   });
 
-  it('that were lost are a gap, told once, to those who listen to their kinds', async () => {
+  it('that were lost are one gap for each listener to their kinds', async () => {
     const hub = new EventHub(new KeptLog());
     const [one, two] = [recorder('lifecycle', 'reboot'), recorder('watchdog')];
     hub.listen(one.listener);

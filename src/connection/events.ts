@@ -60,7 +60,7 @@ export class EventHub {
     this.#logger = logger;
   }
 
-  /** Adds a listener; the function returned ends it. If there is a connection, the listener is told when its kinds are sent. */
+  /** Adds a listener; the function returned ends it. If there is a connection, its first gap says when its kinds are sent. */
   listen<N extends EventName>(listener: EventListener<N>): () => void {
     // Only events of its own kinds are handed to it.
     const listening: Listening = { listener: listener as unknown as EventListener, lost: 0 };
@@ -93,6 +93,8 @@ export class EventHub {
       if (isSent === undefined) {
         isSent = this.#subscribe(attachment, name);
         attachment.kinds.set(name, isSent);
+        // One that failed may be tried again for the next listener.
+        isSent.catch(() => attachment.kinds.delete(name));
       }
       if (!(await isSent)) missing.add(name);
     }
@@ -130,7 +132,7 @@ export class EventHub {
     }
   }
 
-  /** Each kind's subscription says what it lost; a listener to several is told once. */
+  /** Each kind's subscription says what it lost; a listener to several gets one notice. */
   #noteLost(name: EventName, count: number): void {
     for (const listening of this.#listening) {
       if (!listening.listener.kinds.includes(name)) continue;

@@ -287,6 +287,7 @@ export class Session {
       fresh = await connect(this.#abort.signal);
       this.noteHeard();
     } catch {
+      attempt.giveUp();
       this.#failedAttempts.add(attempt);
       return this.#replaceLater();
     } finally {

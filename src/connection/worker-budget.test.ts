@@ -83,7 +83,7 @@ describe('the budget of workers', () => {
     assert.deepEqual([started, budget.blockedCalls(), budget.room('job')], [['a'], 0, 1]);
   });
 
-  it('leaves places free for the kinds that others are told to leave them to', async () => {
+  it('leaves places free for other kinds of calls', async () => {
     const { started, call, answer } = makeCalls();
     let elsewhere = 1;
     const budget = new WorkerBudget((places) => (places === 'control' ? elsewhere : 0));

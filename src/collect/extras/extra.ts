@@ -34,8 +34,8 @@ export interface ExtraTask {
 /** Reads one thing that is not in the statistics calls. It is kept from collection to collection. */
 export interface Extra {
   /**
-   * Returns whether everything was read in time. Rejects with libvirt's error; with ERR_LIBVIRT_ABORTED when the log has been told, or
-   * the deadline has passed.
+   * Returns whether everything was read in time. Rejects with libvirt's error; with ERR_LIBVIRT_ABORTED when the log says so already,
+   * or the deadline has passed.
    */
   read(task: ExtraTask): Promise<boolean>;
 }

@@ -170,7 +170,7 @@ describe('a VM that was started anew', () => {
 describe('an answer is partial', () => {
   const modern = { driver: 'QEMU', noWait: true };
   const old = { driver: 'QEMU', noWait: false };
-  it('when a running VM of QEMU lacks what its monitor tells', () => {
+  it('when a running VM of QEMU lacks what its monitor knows', () => {
     assert.equal(isPartial(7, { balloon: { currentKiB: 1 } }, undefined, modern), true);
     assert.equal(isPartial(7, { balloon: { currentKiB: 1, rssKiB: 2 } }, undefined, modern), false);
     assert.equal(isPartial(7, { blocks: [{ index: 0 }, { index: 1 }] }, undefined, modern), true);
@@ -187,7 +187,7 @@ describe('an answer is partial', () => {
     assert.equal(isPartial(7, { blocks: [] }, undefined, modern), false);
   });
 
-  it('from daemons too old to tell the memory always, only if they told it before', () => {
+  it('from daemons too old to send the memory always, only if they sent it before', () => {
     assert.equal(isPartial(7, { balloon: { currentKiB: 1 } }, undefined, old), false);
     assert.equal(isPartial(7, { balloon: { currentKiB: 1 } }, { balloon: { rssKiB: 1 } }, old), true);
   });

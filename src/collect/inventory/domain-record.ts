@@ -260,7 +260,7 @@ export function isPartial(
 ): boolean {
   if (daemon.driver !== 'QEMU' || id < 0) return false;
   if (stats.balloon !== undefined) {
-    // Daemons without NOWAIT (before 4.5) may be so old that they never tell it.
+    // Daemons without NOWAIT (before 4.5) may be so old that they never send it.
     const expected = daemon.noWait || previous?.balloon?.rssKiB !== undefined;
     return expected && stats.balloon.rssKiB === undefined;
   }

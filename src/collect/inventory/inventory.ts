@@ -86,7 +86,7 @@ export class Inventory implements EventListener<Kind> {
   /** When the list in force was asked for, monotonic. */
   #takenListAskedMs = Number.NEGATIVE_INFINITY;
   #listing: Listing | undefined;
-  /** Whether the daemon tells of what happens to VMs: without, every collection lists and reads anew. */
+  /** Whether the daemon sends what happens to VMs: without, every collection lists and reads anew. */
   #hasLifecycleEvents = false;
   /** VMs that an event says have a job. */
   #jobHints = new Set<DomainRecord>();

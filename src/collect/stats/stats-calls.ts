@@ -120,7 +120,7 @@ export class StatsCalls {
 
   // ---- calls ---------------------------------------------------------------------------------------------------------------------
 
-  /** Whether so many calls hang that VMs which answered in the last collection are to be told from the others. */
+  /** Whether so many calls hang that VMs which answered in the last collection are asked apart from the others. */
   get isInCrisis(): boolean {
     return this.session.blockedStatistics >= CRISIS_CALLS;
   }
