@@ -66,11 +66,11 @@ describe('a command line that cannot work', { concurrency: 2 }, () => {
     ['--log.format=xml', /--log\.format/, /logfmt, json/],
     ['--collector.block=maybe', /--collector\.block/, /true or false/],
     ['--web.telemetry-path=metrics', /"metrics"/, /"\/metrics"/],
-    ['--web.telemetry-path=/-/healthy', /health checks/],
+    ['--web.telemetry-path=/-/healthy', /wanted by both "Metrics" and "Health"/],
     ['--web.listen-address=localhost', /"localhost"/, /port/],
     ['--web.listen-address=127.0.0.1:70000', /70000/, /65535/],
     ['--web.listen-address=203.0.113.1:9177', /203\.0\.113\.1/],
-    ['--web.config.file=/nonexistent/web.yml', /\/nonexistent\/web\.yml/, /no such file/],
+    ['--web.config.file=/nonexistent/web.yml', /\/nonexistent\/web\.yml/, /does not exist/],
   ];
   for (const [argument, ...patterns] of cases) {
     it(`refuses ${argument}`, () => assertRefused([argument], ...patterns));

@@ -62,6 +62,8 @@ async function serve(
   const { signal, clock, logger } = context;
   const deadlineMs = readDeadline(request.headers) ?? timeoutMs;
   const endMs = clock.monotonicMs() + deadlineMs;
+  await context.yieldToOthers();
+  if (signal.aborted) return;
   // Outside of the turn: those who wait share one collection.
   let families: FamilyStream | typeof LATE;
   try {
@@ -105,7 +107,7 @@ async function sendChunks(
   writeHead: () => void,
   chunks: Generator<Uint8Array, void, void>,
   isCompressed: boolean,
-  { signal, clock }: RouteContext,
+  { signal, clock, yieldToOthers }: RouteContext,
   turn: PageTurn,
 ): Promise<void> {
   const gone = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
@@ -133,7 +135,7 @@ async function sendChunks(
       if (signal.aborted) return;
       turn.progress();
       if (clock.monotonicMs() - workedSinceMs < WORK_MAX_MS) continue;
-      await new Promise((resolve) => setImmediate(resolve));
+      await yieldToOthers();
       workedSinceMs = clock.monotonicMs();
     }
     if (gzip !== undefined) {

@@ -29,6 +29,8 @@ export interface RouteContext {
   readonly cut: () => void;
   /** The limit of pages that are made at a time, for routes whose pages are large. */
   readonly pages: PageTurns;
+  /** Lets other requests and new connections go first; for work that takes milliseconds. */
+  readonly yieldToOthers: () => Promise<void>;
   /** Every route of the server. */
   readonly routes: readonly Route[];
   readonly clock: Clock;

@@ -6,6 +6,9 @@ export const CONNECTIONS_MAX = 128;
 /** Of them by one client, so that there is room left for others. */
 export const CONNECTIONS_OF_CLIENT_MAX = 64;
 
+/** Turns of the event loop for which large work is put off while connections keep coming. */
+const YIELD_TURNS_MAX = 256;
+
 /** One open connection, from the moment that it is accepted. */
 export class Connection {
   readonly client: string;
@@ -50,9 +53,11 @@ export class Connections {
   /** By their last use, the longest ago first. */
   readonly #open = new Set<Connection>();
   readonly #bySocket = new Map<string, Connection>();
+  #arrived = 0;
 
   /** Takes a new connection in; undefined, and the socket is destroyed, when there is no room. */
   admit(socket: Socket): Connection | undefined {
+    this.#arrived++;
     const connection = new Connection(socket, this);
     const isFull =
       !this.#makeRoom(this.#of(connection.client), CONNECTIONS_OF_CLIENT_MAX) ||
@@ -75,6 +80,18 @@ export class Connections {
   find(socket: Socket): Connection | undefined {
     const key = endpointsOf(socket);
     return key === undefined ? undefined : this.#bySocket.get(key);
+  }
+
+  /**
+   * Lets others go first: waits a turn of the event loop, and some more while new connections come. Node accepts one connection a turn,
+   * so that behind a flood of them a client would wait for as many turns, however long each is.
+   */
+  async yield(): Promise<void> {
+    for (let turns = 0; turns < YIELD_TURNS_MAX; turns++) {
+      const before = this.#arrived;
+      await new Promise((resolve) => setImmediate(resolve));
+      if (this.#arrived === before) return;
+    }
   }
 
   /** Ends the idle ones at once, and the others after their responses. */

@@ -88,7 +88,8 @@ export class PageTurns {
       this.#cancelCheck?.();
       this.#cancelCheck = undefined;
     }
-    this.#next();
+    // Other requests first: small pages would else be made one after the other without a turn of the event loop between them.
+    setImmediate(() => this.#next());
   }
 
   #next(): void {

@@ -24,12 +24,14 @@ interface HandlerOptions {
   readonly handle: Handle;
   readonly routes: readonly Route[];
   readonly pages: PageTurns;
+  readonly yieldToOthers: () => Promise<void>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
 /** What every request goes through, of whichever protocol: errors become a 500, clients that do not read are cut off. */
-export function createRequestHandler({ handle, routes, pages, clock, logger }: HandlerOptions): Handler {
+export function createRequestHandler({ handle, ...shared }: HandlerOptions): Handler {
+  const { clock, logger } = shared;
   /** By path. */
   const failures = new Reported<string>();
 
@@ -47,7 +49,7 @@ export function createRequestHandler({ handle, routes, pages, clock, logger }: H
       controller.abort();
       cut();
     };
-    const context = { client, signal, cut: cutOff, pages, routes, clock, logger };
+    const context = { ...shared, client, signal, cut: cutOff };
     const path = pathOf(request.url ?? '');
     handle(request, response, context)
       .then(

@@ -123,7 +123,7 @@ async function chooseProtocol(
   pages: PageTurns,
 ): Promise<Protocol> {
   const router = createRouter(routes);
-  const common = { routes, pages, clock, logger };
+  const common = { routes, pages, yieldToOthers: () => connections.yield(), clock, logger };
   if (webConfigFile === undefined) {
     const serve = createHttp1(createRequestHandler({ ...common, handle: router }), clock);
     return { scheme: 'http', serve, live: undefined, close: () => {} };
