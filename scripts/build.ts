@@ -1,6 +1,7 @@
 // Bundles the agent into dist/virtlens.js, and the libvirt client that other programs can use into dist/libvirt.js: one file each that
-// needs nothing but Node.js.
-import { chmodSync, statSync } from 'node:fs';
+// needs nothing but Node.js. The client's types go to dist/types.
+import { execFileSync } from 'node:child_process';
+import { chmodSync, rmSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -19,6 +20,13 @@ export async function buildAgent(outfile: string): Promise<void> {
 /** Writes the libvirt client's bundle to a file. */
 export async function buildClient(outfile: string): Promise<void> {
   await bundle('src/libvirt/index.ts', outfile);
+}
+
+/** Writes the types of the libvirt client to a folder: `libvirt/index.d.ts` and what it imports. */
+export function buildTypes(outDir: string): void {
+  rmSync(outDir, { recursive: true, force: true });
+  const tsc = join(root, 'node_modules', '.bin', 'tsc');
+  execFileSync(tsc, ['-p', join(root, 'scripts', 'types.tsconfig.json'), '--outDir', outDir], { stdio: 'inherit' });
 }
 
 async function bundle(entry: string, outfile: string): Promise<void> {
@@ -48,4 +56,5 @@ async function bundle(entry: string, outfile: string): Promise<void> {
 if (import.meta.main) {
   await buildAgent(BUNDLE);
   await buildClient(join(root, 'dist', 'libvirt.js'));
+  buildTypes(join(root, 'dist', 'types'));
 }
