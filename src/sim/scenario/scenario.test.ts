@@ -191,7 +191,7 @@ test('faults of messages and of the link are read as the daemon takes them', () 
   assert.equal(heard.size, 3);
 });
 
-test('what is wrong is told in one line: the place, the rule and the mend', () => {
+test('what is wrong is told in one line: the place, the rule and the fix', () => {
   const cases: ReadonlyArray<readonly [scenario: unknown, message: RegExp]> = [
     [[], /^host\.json: must hold an object; write \{ "vms": \[ … \] \}$/],
     [{ vm: [] }, /^host\.json: vm: unknown key; use seed, host, .* or script$/],
@@ -254,6 +254,6 @@ test('what is wrong is told in one line: the place, the rule and the mend', () =
 test('text that is no JSON is told in one line', () => {
   assert.throws(
     () => parseScenario('{"vms":\n[}', 'host.json', noFiles),
-    /^ScenarioError: host\.json: is not JSON: [^\n]*; mend it there$/,
+    /^ScenarioError: host\.json: is not JSON: [^\n]*; fix it there$/,
   );
 });

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { SimulatorOptions } from '../daemon/simulator.ts';
+import type { HostDescription, PoolDescription } from '../description/host-description.ts';
 import { type FleetOptions, generateFleet } from '../hypervisor/fleet.ts';
-import type { HostDescription, PoolDescription } from '../hypervisor/hypervisor.ts';
 import { ScenarioError, ScenarioField, withoutAbsent } from './scenario-field.ts';
 import { readFault, readStep } from './scenario-script.ts';
 import { type ReadText, readVm } from './scenario-vm.ts';
@@ -57,7 +57,7 @@ function parseJson(text: string, source: string): unknown {
     return JSON.parse(text);
   } catch (error) {
     const reason = (error as Error).message.replaceAll(/\s*\n\s*/g, ' ');
-    throw new ScenarioError(`${source}: is not JSON: ${reason}; mend it there`);
+    throw new ScenarioError(`${source}: is not JSON: ${reason}; fix it there`);
   }
 }
 
@@ -91,7 +91,7 @@ function refuseStrangers(options: SimulatorOptions, faults: ScenarioField, scrip
   ];
   for (const vm of mentions) {
     if (vm !== undefined && !names.has(vm.string())) {
-      vm.fail(`there is no VM ${JSON.stringify(vm.value)} in this scenario; add it, or mend the name`);
+      vm.fail(`there is no VM ${JSON.stringify(vm.value)} in this scenario; add it, or fix the name`);
     }
   }
 }
