@@ -1,6 +1,7 @@
 // Bundles the agent into dist/virtlens.js, and the libvirt client that other programs can use into dist/libvirt.js: one file each that
-// needs nothing but Node.js.
-import { chmodSync, statSync } from 'node:fs';
+// needs nothing but Node.js. The client's types go to dist/types.
+import { execFileSync } from 'node:child_process';
+import { chmodSync, rmSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -37,6 +38,13 @@ async function bundleWorker(): Promise<string> {
   return outputFiles[0]!.text;
 }
 
+/** Writes the types of the libvirt client to a folder: `libvirt/index.d.ts` and what it imports. */
+export function buildTypes(outDir: string): void {
+  rmSync(outDir, { recursive: true, force: true });
+  const tsc = join(root, 'node_modules', '.bin', 'tsc');
+  execFileSync(tsc, ['-p', join(root, 'scripts', 'types.tsconfig.json'), '--outDir', outDir], { stdio: 'inherit' });
+}
+
 async function bundle(entry: string, outfile: string, define: Readonly<Record<string, string>> = {}): Promise<void> {
   await build({
     entryPoints: [join(root, entry)],
@@ -65,4 +73,5 @@ async function bundle(entry: string, outfile: string, define: Readonly<Record<st
 if (import.meta.main) {
   await buildAgent(BUNDLE);
   await buildClient(join(root, 'dist', 'libvirt.js'));
+  buildTypes(join(root, 'dist', 'types'));
 }

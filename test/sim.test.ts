@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { SIM } from '../src/commands/sim/sim.ts';
-import { createSimulator, DEMO_HOST, loadScenario, type Simulator } from '../src/sim/index.ts';
+import { createSimulator, DEMO_HOST, loadScenario, type Simulator, type VmDescription } from '../src/sim/index.ts';
 import { findProgram } from './lab/tools.ts';
 import { TestMachine } from './support/test-machine.ts';
 
@@ -84,41 +84,61 @@ class Host {
   }
 }
 
+/** One VM of each kind that the commands are tried on. */
+const VMS: readonly VmDescription[] = [
+  { name: 'play', uptimeSeconds: 100 },
+  {
+    name: 'web',
+    disks: [
+      { target: 'vda', source: { file: '/images/web.qcow2' }, capacityBytes: 2 ** 30 },
+      { target: 'vdb', source: { dev: '/dev/vg0/web' }, format: 'raw', capacityBytes: 2 ** 30 },
+    ],
+    interfaces: [
+      { mac: '52:54:00:00:00:01', target: 'vnet1', source: 'br0' },
+      { mac: '52:54:00:00:00:02', target: 'vnet2', source: 'br0' },
+    ],
+  },
+  { name: 'db' },
+  { name: 'cloud', metadata: '<nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1"/>' },
+  { name: 'paused', state: 'paused' },
+  { name: 'off', state: 'shutoff' },
+];
+
 describeVirsh('virsh on the simulated hypervisor', () => {
   let host: Host;
   before(async () => {
-    host = await Host.start({ ...DEMO_HOST, vms: [{ name: 'play', uptimeSeconds: 100 }] });
+    host = await Host.start({ ...DEMO_HOST, fleets: [], vms: VMS });
   });
   after(() => host.stop());
 
   it('lists every VM with its state', async () => {
     const lines = (await host.virsh('list', '--all')).trim().split('\n');
-    assert.equal(lines.length, 13);
+    assert.equal(lines.length, VMS.length);
     assert.match(lines[0]!, /^\s*1\s+play\s+running$/);
-    assert.equal(lines.filter((line) => /^\s*-\s+vm-011\s+shut off$/.test(line)).length, 1);
-    assert.match(await host.virsh('list', '--state-paused', '--all'), /vm-007\s+paused/);
-    assert.equal((await host.virsh('list', '--name')).trim().split('\n').length, 12);
+    assert.equal(lines.filter((line) => /^\s*-\s+off\s+shut off$/.test(line)).length, 1);
+    assert.match(await host.virsh('list', '--state-paused', '--all'), /paused\s+paused/);
+    assert.equal((await host.virsh('list', '--name')).trim().split('\n').length, VMS.length - 1);
   });
 
   it('tells what it knows of one VM', async () => {
-    const info = await host.virsh('dominfo', 'vm-001');
-    assert.match(info, /Name:\s+vm-001/);
+    const info = await host.virsh('dominfo', 'web');
+    assert.match(info, /Name:\s+web/);
     assert.match(info, /State:\s+running/);
     assert.match(info, /OS Type:\s+hvm/);
     assert.match(info, /Persistent:\s+yes/);
     assert.match(info, /Autostart:\s+disable/);
     assert.match(info, /Managed save:\s+no/);
-    const uuid = (await host.virsh('domuuid', 'vm-001')).trim();
-    assert.equal((await host.virsh('domname', uuid)).trim(), 'vm-001');
-    const id = (await host.virsh('domid', 'vm-001')).trim();
-    assert.equal((await host.virsh('domname', id)).trim(), 'vm-001');
-    assert.equal((await host.virsh('domstate', '--reason', 'vm-007')).trim(), 'paused (user)');
-    assert.match(await host.virsh('domcontrol', 'vm-001'), /ok/);
+    const uuid = (await host.virsh('domuuid', 'web')).trim();
+    assert.equal((await host.virsh('domname', uuid)).trim(), 'web');
+    const id = (await host.virsh('domid', 'web')).trim();
+    assert.equal((await host.virsh('domname', id)).trim(), 'web');
+    assert.equal((await host.virsh('domstate', '--reason', 'paused')).trim(), 'paused (user)');
+    assert.match(await host.virsh('domcontrol', 'web'), /ok/);
   });
 
   it('shows statistics: all groups, chosen groups, chosen VMs, raw, without waiting', async () => {
     const all = await host.domstats();
-    assert.equal(all.size, 13);
+    assert.equal(all.size, VMS.length);
     for (const group of [
       'state.state',
       'cpu.time',
@@ -127,12 +147,12 @@ describeVirsh('virsh on the simulated hypervisor', () => {
       'net.0.rx.bytes',
       'block.0.rd.bytes',
     ]) {
-      assert.match(all.get('vm-001')!.get(group)!, /^\d+$/, group);
+      assert.match(all.get('web')!.get(group)!, /^\d+$/, group);
     }
-    const some = await host.domstats('--state', '--interface', '--raw', '--nowait', 'vm-001', 'vm-002');
-    assert.deepEqual([...some.keys()], ['vm-001', 'vm-002']);
+    const some = await host.domstats('--state', '--interface', '--raw', '--nowait', 'web', 'db');
+    assert.deepEqual([...some.keys()], ['web', 'db']);
     assert.deepEqual(
-      new Set([...some.get('vm-002')!.keys()].map((field) => field.split('.')[0])),
+      new Set([...some.get('db')!.keys()].map((field) => field.split('.')[0])),
       new Set(['state', 'net']),
     );
     const groups = [
@@ -147,36 +167,36 @@ describeVirsh('virsh on the simulated hypervisor', () => {
       '--vm',
     ];
     assert.equal((await host.domstats(...groups, '--enforce', '--backing')).size, 13);
-    assert.deepEqual([...(await host.domstats('--list-shutoff')).keys()], ['vm-011']);
-    assert.deepEqual([...(await host.domstats('--list-paused')).keys()], ['vm-007']);
+    assert.deepEqual([...(await host.domstats('--list-shutoff')).keys()], ['off']);
+    assert.deepEqual([...(await host.domstats('--list-paused')).keys()], ['paused']);
   });
 
   it('shows XML that virsh itself can read devices from', async () => {
-    assert.match(await host.virsh('dumpxml', 'vm-003'), /<nova:instance xmlns:nova=/);
-    const stats = (await host.domstats('vm-001')).get('vm-001')!;
-    const disks = (await host.virsh('domblklist', '--details', 'vm-001')).trim().split('\n');
+    assert.match(await host.virsh('dumpxml', 'cloud'), /<nova:instance xmlns:nova=/);
+    const stats = (await host.domstats('web')).get('web')!;
+    const disks = (await host.virsh('domblklist', '--details', 'web')).trim().split('\n');
     assert.equal(disks.length, Number(stats.get('block.count')));
-    const nics = (await host.virsh('domiflist', 'vm-001')).trim().split('\n');
+    const nics = (await host.virsh('domiflist', 'web')).trim().split('\n');
     assert.equal(nics.length, Number(stats.get('net.count')));
     assert.ok(nics[0]!.includes(stats.get('net.0.name')!));
   });
 
   it('answers the older statistics calls', async () => {
-    const stats = (await host.domstats('vm-007')).get('vm-007')!;
-    const block = await host.virsh('domblkstat', 'vm-007', 'vda');
+    const stats = (await host.domstats('paused')).get('paused')!;
+    const block = await host.virsh('domblkstat', 'paused', 'vda');
     assert.match(block, new RegExp(`vda rd_bytes ${stats.get('block.0.rd.bytes')}\\b`));
     const nic = stats.get('net.0.name')!;
     assert.match(
-      await host.virsh('domifstat', 'vm-007', nic),
+      await host.virsh('domifstat', 'paused', nic),
       new RegExp(`rx_bytes ${stats.get('net.0.rx.bytes')}\\b`),
     );
-    assert.match(await host.virsh('dommemstat', 'vm-007'), new RegExp(`rss ${stats.get('balloon.rss')}\\b`));
-    const info = await host.virsh('domblkinfo', 'vm-007', 'vda');
+    assert.match(await host.virsh('dommemstat', 'paused'), new RegExp(`rss ${stats.get('balloon.rss')}\\b`));
+    const info = await host.virsh('domblkinfo', 'paused', 'vda');
     assert.match(info, new RegExp(`Capacity:\\s+${stats.get('block.0.capacity')}\\b`));
-    assert.match(await host.virsh('vcpuinfo', 'vm-007'), /CPU Affinity:\s+y{32}/);
-    assert.match(await host.virsh('vcpupin', 'vm-007'), /0\s+0-31/);
-    assert.match(await host.virsh('domjobinfo', 'vm-007'), /Job type:\s+None/);
-    assert.match(await host.virsh('blkdeviotune', 'vm-007', 'vda'), /total_iops_sec\s*: 0/);
+    assert.match(await host.virsh('vcpuinfo', 'paused'), /CPU Affinity:\s+y{32}/);
+    assert.match(await host.virsh('vcpupin', 'paused'), /0\s+0-31/);
+    assert.match(await host.virsh('domjobinfo', 'paused'), /Job type:\s+None/);
+    assert.match(await host.virsh('blkdeviotune', 'paused', 'vda'), /total_iops_sec\s*: 0/);
   });
 
   it('tells of the host', async () => {
@@ -267,21 +287,21 @@ describeVirsh('virsh on the simulated hypervisor', () => {
 
   it('refuses what libvirt refuses, in its words', async () => {
     assert.match(await host.refusal('domstats', 'nosuch'), /failed to get domain 'nosuch'/);
-    assert.match(await host.refusal('dommemstat', 'vm-011'), /Requested operation is not valid: domain is not running/);
-    assert.match(await host.refusal('start', 'vm-001'), /already (active|running)/);
-    assert.match(await host.refusal('screenshot', 'vm-001', '/dev/null'), /unknown procedure: 211/);
+    assert.match(await host.refusal('dommemstat', 'off'), /Requested operation is not valid: domain is not running/);
+    assert.match(await host.refusal('start', 'web'), /already (active|running)/);
+    assert.match(await host.refusal('screenshot', 'web', '/dev/null'), /unknown procedure: 211/);
   });
 
   it('shows a migration under way', async () => {
-    host.simulator.hypervisor.migrate('vm-002', { durationMs: 600_000, totalBytes: 1024 ** 3 });
-    const job = await host.virsh('domjobinfo', 'vm-002');
+    host.simulator.hypervisor.migrate('db', { durationMs: 600_000, totalBytes: 1024 ** 3 });
+    const job = await host.virsh('domjobinfo', 'db');
     assert.match(job, /Job type:\s+Unbounded/);
     assert.match(job, /Operation:\s+Outgoing migration/);
     assert.match(job, /Memory total:\s+1\.000 GiB/);
-    const stats = (await host.domstats('--nowait', 'vm-002')).get('vm-002')!;
+    const stats = (await host.domstats('--nowait', 'db')).get('db')!;
     assert.ok(stats.has('cpu.time') && !stats.has('block.0.rd.bytes'));
-    await host.virsh('domjobabort', 'vm-002');
-    assert.match(await host.virsh('domjobinfo', 'vm-002'), /None/);
+    await host.virsh('domjobabort', 'db');
+    assert.match(await host.virsh('domjobinfo', 'db'), /None/);
   });
 });
 

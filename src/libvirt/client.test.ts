@@ -179,6 +179,17 @@ describe('calls', () => {
     assert.deepEqual(names, VM_NAMES);
   });
 
+  it('and subscriptions of a name that is none are refused as any other bad argument', async () => {
+    const client = await open();
+    for (const name of ['fly', 'constructor', '__proto__']) {
+      await assert.rejects(client.call(name as 'connectOpen', undefined as never), is('ERR_LIBVIRT_ARGUMENT'));
+      await assert.rejects(
+        client.subscribe(name as 'reboot', () => {}),
+        is('ERR_LIBVIRT_ARGUMENT'),
+      );
+    }
+  });
+
   it("keep the daemon's error", async () => {
     const client = await open();
     await assert.rejects(client.call('domainLookupByName', { name: 'delta' }), (error: LibvirtError) => {

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { type Clock, SYSTEM_CLOCK } from '../base/clock.ts';
+import { quote } from '../base/text.ts';
 import type { KeepaliveOptions } from './keepalive.ts';
 import { type CallObserver, type CallOptions, RpcConnection } from './rpc-connection.ts';
 import { EVENT_KINDS, type EventName, type EventPayload } from './wire/event-kinds.ts';
@@ -14,7 +15,7 @@ import {
   type ResultOf,
 } from './wire/procedures.ts';
 import type { DomainRef } from './wire/types.ts';
-import { XdrReader } from './wire/xdr.ts';
+import { argumentError, XdrReader } from './wire/xdr.ts';
 
 export interface ClientOptions {
   /** What the stream leads to, for messages. */
@@ -36,7 +37,7 @@ export interface ClientOptions {
 
 /** A running subscription to one kind of event. */
 export interface Subscription {
-  /** Tells the daemon to stop; no event is delivered from this call on, whatever the answer. */
+  /** Tells the daemon to stop; no event is delivered from this call on, whatever the reply. */
   unsubscribe(): Promise<void>;
 }
 
@@ -137,8 +138,10 @@ export class LibvirtClient {
     return this.#rpc.abandonedCalls;
   }
 
-  /** Makes one call of the procedure table. Many may be under way; answers come in any order. */
+  /** Makes one call of the procedure table. Many may be under way; replies come in any order. */
   call<N extends ProcedureName>(name: N, args: ArgsOf<N>, options?: CallOptions): Promise<ResultOf<N>> {
+    // A program without types may ask for anything.
+    if (!Object.hasOwn(PROCEDURES, name)) return Promise.reject(argumentError(`there is no procedure ${quote(name)}`));
     const procedure = PROCEDURES[name] as unknown as Procedure<ArgsOf<N>, ResultOf<N>>;
     if (this.readOnly && !procedure.readOnly) {
       return Promise.reject(
@@ -153,7 +156,7 @@ export class LibvirtClient {
 
   /**
    * Subscribes to one kind of domain event, of one domain or of all. The listener is called in the order of arrival, never from
-   * within another call's reply; what it throws is its own fault and is thrown on to the process. `onLost` is called when events came
+   * within another call's reply; what it throws becomes an uncaught exception of the process. `onLost` is called when events came
    * faster than they were taken and `count` of this subscription were dropped: what follows them must be read anew. A daemon that does
    * not know the kind refuses (see `isUnsupported`).
    */
@@ -165,6 +168,7 @@ export class LibvirtClient {
       readonly onLost?: ((count: number) => void) | undefined;
     } = {},
   ): Promise<Subscription> {
+    if (!Object.hasOwn(EVENT_KINDS, name)) throw argumentError(`there is no kind of event ${quote(name)}`);
     const { domain, onLost, ...limits } = options;
     const subscriber: Subscriber = { name, domainUuid: domain?.uuid, listener, onLost, lost: 0 };
     this.#hasCallbackIds ??= await this.#supports(FEATURE.remoteEventCallback, limits);
@@ -304,7 +308,7 @@ export class LibvirtClient {
         try {
           listener(event.payload as never);
         } catch (error) {
-          // The listener's fault is the process's to hear of, but not the next event's to suffer from.
+          // A listener that throws must not keep the next event from being delivered.
           queueMicrotask(() => {
             throw error;
           });
@@ -331,11 +335,11 @@ export class LibvirtClient {
 
 function authError(description: string, types: readonly number[]): LibvirtError {
   const wanted = types.map((type) => AUTH_NAMES[type] ?? `type ${type}`).join(' or ');
-  const mend = types.includes(2)
+  const fix = types.includes(2)
     ? 'use the read-only socket, run as root, or set auth_unix_rw = "none" in libvirtd.conf for a socket that only the right group may open'
     : 'use the local read-only socket, a TLS or SSH URI, or a daemon whose auth_tcp, auth_tls or auth_unix_ro is "none"';
   return new LibvirtError(
     'ERR_LIBVIRT_AUTH',
-    `${description} wants ${wanted} authentication, which virtlens does not do: ${mend}`,
+    `${description} wants ${wanted} authentication, which virtlens does not do: ${fix}`,
   );
 }

@@ -260,7 +260,7 @@ describe('deadlines and signals', () => {
     assert.equal(peer.received.length, 20, 'nothing is sent for a signal that has fired');
   });
 
-  it('leave a late result to whoever asked for it', async () => {
+  it('hand a late result to the function that the caller gave for it', async () => {
     const { rpc, clock, peer } = makePair();
     const late: string[] = [];
     const call = rpc.call('connectGetHostname', HOSTNAME, undefined, { timeoutMs: 10 }, (result) =>

@@ -8,7 +8,7 @@ import { connect as connectSocket, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { after, before, describe, it } from 'node:test';
+import { after, afterEach, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buildAgent } from '../../scripts/build.ts';
 import { connect, type LibvirtError, PARAM_TYPE } from '../../src/libvirt/index.ts';
@@ -29,9 +29,15 @@ before(async () => {
 });
 after(() => rmSync(directory, { recursive: true }));
 
+const simulators: Simulator[] = [];
+afterEach(async () => {
+  for (const simulator of simulators.splice(0)) await simulator.close();
+});
+
 /** An agent on a simulated host of 20 VMs. */
 async function start(): Promise<{ readonly simulator: Simulator; readonly agent: Agent }> {
   const simulator = createSimulator({ fleets: [{ count: 20, mixedStates: false }] });
+  simulators.push(simulator);
   const path = join(directory, `sock-${Math.random().toString(36).slice(2)}`);
   await simulator.listen({ path });
   const agent = await Agent.start([`--libvirt.uri=qemu+unix:///system?socket=${path}`], { main });
@@ -67,7 +73,6 @@ async function assertHealsAndEnds({ simulator, agent }: Awaited<ReturnType<typeo
   }
   assertSound(agent);
   assert.deepEqual(await agent.stop(), { code: 0, signal: null });
-  await simulator.close();
 }
 
 describe('the built agent', () => {

@@ -11,7 +11,7 @@ export type ParamValue = Int64 | string | boolean;
 
 /**
  * The names and types of a list of typed parameters, apart from their values. Lists with the same names and types share one layout
- * object, for the life of the process as a rule: whoever maps names to something can do so once a layout, not once a VM a scrape.
+ * object, for the life of the process as a rule: names can be mapped to something once a layout, not once a VM a scrape.
  */
 export interface ParamLayout {
   readonly fields: readonly string[];

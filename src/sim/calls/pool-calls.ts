@@ -1,6 +1,6 @@
 import { noStoragePool } from '../description/daemon-error.ts';
+import type { StoragePool } from '../description/host-description.ts';
 import { escapeText } from '../hypervisor/domain-xml.ts';
-import type { StoragePool } from '../hypervisor/hypervisor.ts';
 import type { CallContext, Handlers } from './call.ts';
 
 const INACTIVE = 0;

@@ -23,7 +23,7 @@ export class WorkerPool {
     return this.#waiting.length;
   }
 
-  /** Starts a call as soon as a worker is free; whoever starts it calls `leave` at its end. */
+  /** Starts a call as soon as a worker is free; the caller calls `leave` at its end. */
   enter(highPriority: boolean, start: () => void): void {
     if (!this.#hasRoom(highPriority)) {
       this.#waiting.push({ highPriority, start });

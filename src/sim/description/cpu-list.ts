@@ -1,5 +1,5 @@
 /**
- * The bitmap of a CPU list in libvirt's form: numbers and ranges parted by commas, `^` taking one out again (`0-7,^2`).
+ * The bitmap of a CPU list in libvirt's form: numbers and ranges separated by commas, `^` taking one out again (`0-7,^2`).
  * Undefined when the text is no such list.
  */
 export function parseCpuList(text: string): Uint8Array | undefined {

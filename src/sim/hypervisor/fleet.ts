@@ -30,7 +30,7 @@ export function* generateFleet(options: FleetOptions): Generator<readonly [VmIde
   }
 }
 
-/** Mostly running; of every twelve, one is paused and one is shut off. */
+/** Mostly running; of every twelve, one is paused and one is shut off, so that the dozen of the demo host has both. */
 function stateOf(index: number): VmStateName {
   if (index % 12 === 7) return 'paused';
   return index % 12 === 11 ? 'shutoff' : 'running';
@@ -38,10 +38,12 @@ function stateOf(index: number): VmStateName {
 
 function describe(name: string, uuid: string, index: number, options: FleetOptions): VmDescription {
   const random = seededRandom(seedOf(name, options.seed));
+  // The sizes that clouds sell, the small ones more often.
   const vcpus = options.vcpus ?? pick(random, [1, 1, 2, 2, 4, 4, 8]);
   const memoryKiB = pick(random, [1, 2, 2, 4, 4, 8, 16]) * 1024 * 1024;
   const diskCount = options.disks ?? pick(random, [1, 1, 2, 2, 3]);
   const interfaceCount = options.interfaces ?? pick(random, [1, 1, 1, 2]);
+  // A third is OpenStack's, so that a few VMs show both kinds.
   const nova = index % 3 === 0;
   return {
     name,
@@ -52,8 +54,10 @@ function describe(name: string, uuid: string, index: number, options: FleetOptio
       mac: macFrom(random),
       target: nova ? `tap${uuid.slice(0, 8)}-${device}` : `vnet${index * interfaceCount + device}`,
       source: nova ? 'br-int' : 'br0',
+      // 1450: Neutron's MTU for VXLAN networks.
       ...(nova ? { mtu: 1450, virtualPortId: uuidFrom(`${uuid} port ${device}`) } : {}),
     })),
+    // Rare, as nobody has them by default.
     iothreads: index % 10 === 0 ? 1 : 0,
     kvmCounters: options.kvmCounters ?? false,
     ...(nova ? { metadata: novaMetadata(name, vcpus, memoryKiB, random) } : {}),

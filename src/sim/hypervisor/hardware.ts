@@ -9,6 +9,7 @@ import type {
   VmHardware,
 } from '../description/vm-description.ts';
 
+// What virt-install gives a small Linux guest.
 const DEFAULT_MEMORY_KIB = 2 * 1024 * 1024;
 const DEFAULT_DISK_BYTES = 20 * 1024 ** 3;
 

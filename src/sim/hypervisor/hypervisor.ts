@@ -2,6 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import { EVENT_KINDS, type EventName, type EventPayload, LIFECYCLE } from '../../libvirt/wire/event-kinds.ts';
 import type { DomainRef } from '../../libvirt/wire/types.ts';
 import { invalidArgument, jobTimeout, noDomain, operationInvalid } from '../description/daemon-error.ts';
+import type { HostDescription, PoolDescription, StoragePool } from '../description/host-description.ts';
 import { uuidFrom } from '../description/random.ts';
 import type {
   DiskDescription,
@@ -13,55 +14,11 @@ import type {
 import { diskAlias } from './domain-xml.ts';
 import { type FleetOptions, generateFleet } from './fleet.ts';
 import { completeHardware } from './hardware.ts';
+import { DETAIL, REASON } from './lifecycle.ts';
 import { Migration } from './migration.ts';
 import { isActiveState, VirtualMachine, type VmIdentity } from './virtual-machine.ts';
 
-/** The machine that the VMs run on. */
-export interface HostDescription {
-  readonly hostname: string;
-  /** What `virsh version` calls the hypervisor: virConnectGetType. */
-  readonly driver: string;
-  readonly libvirtVersion: string;
-  readonly hypervisorVersion: string;
-  readonly cpuModel: string;
-  readonly memoryKiB: number;
-  readonly cpus: number;
-  readonly mhz: number;
-}
-
-/** A storage pool. */
-export interface PoolDescription {
-  readonly name: string;
-  readonly uuid?: string;
-  /** virStoragePoolState: 0 inactive, 1 building, 2 running, 3 degraded, 4 inaccessible. */
-  readonly state?: number;
-  readonly capacityBytes: number;
-  readonly allocationBytes: number;
-  readonly volumes?: number;
-  readonly type?: string;
-  readonly path?: string;
-}
-
-export interface StoragePool extends Required<PoolDescription> {}
-
 export type EventListener = <N extends EventName>(name: N, payload: EventPayload<N>) => void;
-
-// Details of lifecycle events and reasons of states: include/libvirt/libvirt-domain.h.
-const DETAIL = {
-  defined: { added: 0, updated: 1 },
-  undefined: { removed: 0 },
-  started: { booted: 0 },
-  suspended: { paused: 0, migrated: 1 },
-  resumed: { unpaused: 0 },
-  stopped: { shutdown: 0, destroyed: 1, crashed: 2, migrated: 3, failed: 5 },
-  shutdown: { guest: 1 },
-  crashed: { panicked: 0 },
-} as const;
-const REASON = {
-  running: { booted: 1, unpaused: 5, migrationCancelled: 6 },
-  paused: { user: 1 },
-  shutoff: { shutdown: 1, destroyed: 2, crashed: 3, migrated: 4 },
-} as const;
 
 const METADATA_ELEMENT = 2;
 const MIGRATION_MS = 20_000;

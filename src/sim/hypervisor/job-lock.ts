@@ -6,7 +6,7 @@ interface Waiter {
 }
 
 /**
- * A domain's job: whoever wants to speak to its monitor holds it, one at a time, first come first served
+ * A domain's job: what wants to speak to its monitor holds it, one at a time, first come first served
  * (libvirt's virDomainObjBeginJob).
  */
 export class JobLock {

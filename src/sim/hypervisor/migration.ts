@@ -5,7 +5,9 @@ import { PARAM_TYPE, type TypedParams, typedParams } from '../../libvirt/wire/ty
 export const JOB_TYPE = { none: 0, bounded: 1, unbounded: 2, completed: 3, failed: 4, cancelled: 5 } as const;
 const OPERATION_MIGRATION_OUT = 5;
 
+/** 16 MiB/s: a guest that works, and a migration that still ends. */
 const DIRTY_PAGES_PER_SECOND = 4200;
+/** QEMU's default limit of the downtime. */
 const DOWNTIME_MS = 300;
 
 /** How far a migration is, in the terms of virDomainJobInfo. */

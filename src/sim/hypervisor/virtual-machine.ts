@@ -24,6 +24,7 @@ export function isActiveState(state: VmStateName): boolean {
 }
 
 const INACTIVE_ID = -1;
+/** Two months between two reboots: nanoseconds of several vCPUs pass 2^53 by then. */
 const UPTIME_SECONDS_MAX = 60 * 86_400;
 
 /** What a fleet knows of a VM before anything is asked of it. */
@@ -34,7 +35,7 @@ export interface VmIdentity {
 }
 
 /**
- * One VM: its state, its statistics, and the job that whoever speaks to its monitor holds. Its description is asked for when first
+ * One VM: its state, its statistics, and the job that is held by what speaks to its monitor. Its description is asked for when first
  * needed, so that thousands of VMs cost nothing to start.
  */
 export class VirtualMachine {
@@ -252,6 +253,7 @@ export class VirtualMachine {
       state: VM_STATE[this.#state],
       reason: this.reason,
       ranSeconds: this.description.stats === undefined ? withBusyTimes(ranSeconds, phase) : ranSeconds,
+      // A period of ten minutes that never falls together with a scrape interval.
       wave: Math.sin((ranSeconds + phase) / 97),
       wallSeconds: Math.floor(this.#clock.wallMs() / 1000),
     };
@@ -276,7 +278,9 @@ export class VirtualMachine {
   }
 }
 
+/** Short enough that a dashboard's last hour shows it, long enough for a rate over five minutes to follow. */
 const BUSY_PERIOD_SECONDS = 600;
+/** Rates go from 30 to 170 % of their mean. */
 const BUSY_DEPTH = 0.7;
 
 /** Time bent so that rates rise and fall over ten minutes; it never runs backwards, since the depth is below 1. */

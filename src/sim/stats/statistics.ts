@@ -172,6 +172,7 @@ function generate(hardware: VmHardware, description: VmDescription, random: Rand
   const list = new StatList();
   list.add('state.state', int, 0, 'state');
   list.add('state.reason', int, 0, 'reason');
+  // As on a real host, most VMs idle and a few are busy: half of the loads are below 13 %.
   const load = 0.02 + random() ** 3 * 0.9;
   addCpu(list, hardware, load, random);
   addBalloon(list, hardware, random);
@@ -193,21 +194,25 @@ const NS_PER_SECOND = 1e9;
 
 function addCpu(list: StatList, hardware: VmHardware, load: number, random: Random): void {
   const busy = hardware.vcpus * load * NS_PER_SECOND;
+  // QEMU's own share of the CPU time: 5 % for a guest that computes, a quarter for one that does much I/O.
   const systemShare = 0.05 + random() * 0.2;
   list.counter('cpu.time', busy);
   list.counter('cpu.user', busy * (1 - systemShare));
   list.counter('cpu.system', busy * systemShare);
   list.add('cpu.cache.monitor.count', uint, 0);
+  // KVM polls for up to 200 µs before a vCPU halts; a few milliseconds in each second is what an idle guest shows.
   list.counter('cpu.haltpoll.success.time', random() * 2e6 * hardware.vcpus);
   list.counter('cpu.haltpoll.fail.time', random() * 5e6 * hardware.vcpus);
 }
 
 function addBalloon(list: StatList, hardware: VmHardware, random: Random): void {
   const kib = hardware.currentMemoryKiB;
+  // The guest's kernel keeps about 3 % to itself; of the rest 10 to 60 % is unused, since disk caches fill what is free.
   const available = Math.floor(kib * 0.97);
   const unused = Math.floor(available * (0.1 + random() * 0.5));
   list.add('balloon.current', ullong, kib);
   list.add('balloon.maximum', ullong, hardware.memoryKiB);
+  // Few guests swap, so that a dashboard shows those that do.
   list.counter('balloon.swap_in', random() < 0.8 ? 0 : random());
   list.counter('balloon.swap_out', random() < 0.8 ? 0 : random());
   list.counter('balloon.major_fault', random() * 0.5);
@@ -220,6 +225,7 @@ function addBalloon(list: StatList, hardware: VmHardware, random: Random): void 
   list.gauge('balloon.disk_caches', Math.floor((available - unused) * 0.3), Math.floor((available - unused) * 0.05));
   list.add('balloon.hugetlb_pgalloc', ullong, 0);
   list.add('balloon.hugetlb_pgfail', ullong, 0);
+  // A guest that has run for long has touched most of its memory; QEMU itself takes some 40 MB.
   list.gauge('balloon.rss', Math.floor(kib * 0.8) + 40_000, Math.floor(kib * 0.02));
 }
 
@@ -256,6 +262,7 @@ function addVcpus(list: StatList, hardware: VmHardware, load: number, kvmCounter
   list.add('vcpu.maximum', uint, hardware.maxVcpus);
   for (let number = 0; number < hardware.vcpus; number++) {
     list.add(`vcpu.${number}.state`, int, 1);
+    // vCPUs of one VM differ a little; the rest of the VM's time is that of QEMU's other threads.
     list.counter(`vcpu.${number}.time`, load * NS_PER_SECOND * (0.7 + random() * 0.25));
     list.counter(`vcpu.${number}.wait`, random() < 0.5 ? 0 : random() * 1e5);
     list.counter(`vcpu.${number}.delay`, load * random() * 3e7);
@@ -270,6 +277,7 @@ function addInterfaces(list: StatList, hardware: VmHardware, load: number, rando
   list.add('net.count', uint, hardware.interfaces.length);
   hardware.interfaces.forEach((device, index) => {
     if (device.target === undefined) return;
+    // A silent network still has some ARP and DHCP; a busy VM has thousands of packets a second, smaller than a full frame on average.
     const packets = 5 + load * random() * 5000;
     const bytesPerPacket = between(random, 90, 900);
     list.add(`net.${index}.name`, string, device.target);
@@ -293,9 +301,11 @@ function addBlocks(list: StatList, hardware: VmHardware, load: number, random: R
     if (path !== undefined) list.add(`${prefix}.path`, string, path);
     if (disk.source !== undefined) list.add(`${prefix}.backingIndex`, uint, hardware.disks.length - index);
     const idle = disk.source === undefined || disk.readOnly === true;
+    // Operations a second: journals and logs make a few even on an idle disk, some hundred are what a busy VM does.
     addBlockCounters(list, prefix, idle ? 0 : 0.2 + load * random() * 300, random);
     if (disk.source === undefined) return;
     const capacity = disk.capacityBytes ?? 0;
+    // qcow2 grows by clusters of 64 KiB; a disk in use is 10 to 70 % full, and its metadata take a few clusters more.
     const allocation = Math.floor((capacity * (0.1 + random() * 0.6)) / 65_536) * 65_536;
     list.add(`${prefix}.allocation`, ullong, allocation);
     if (capacity > 0) list.add(`${prefix}.capacity`, ullong, capacity);
@@ -304,6 +314,7 @@ function addBlocks(list: StatList, hardware: VmHardware, load: number, random: R
 }
 
 function addBlockCounters(list: StatList, prefix: string, operations: number, random: Random): void {
+  // The block sizes of databases, file systems and read-ahead.
   const readBytes = pick(random, [4096, 8192, 16_384, 65_536]);
   const writeBytes = pick(random, [4096, 8192, 16_384]);
   list.counter(`${prefix}.rd.reqs`, operations * 0.4);

@@ -31,7 +31,7 @@ const MOTIONS = ['fixed', 'counter', 'sway', 'state', 'reason', 'now'] as const 
 
 /**
  * One VM's statistics, encoded once; a reply is a copy of these bytes with the moving values written over. Serving thousands of VMs
- * must cost the simulator less than reading them costs whoever is measured against it.
+ * must cost the simulator less than reading them costs the client that is measured against it.
  */
 export class StatsTemplate {
   readonly #bytes: Buffer;

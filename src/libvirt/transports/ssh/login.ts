@@ -98,7 +98,7 @@ async function collectKeys(
       notes.push(`key ${path} ${key}`);
       return [];
     }
-    throw new TransportError('ERR_TRANSPORT_CONFIG', `the SSH key ${path} ${key}; ${mendKey(key, path)}`);
+    throw new TransportError('ERR_TRANSPORT_CONFIG', `the SSH key ${path} ${key}; ${fixOfKey(key, path)}`);
   }
   const steps: LoginStep[] = [];
   let found = false;
@@ -140,7 +140,7 @@ function parsePrivateKey(content: Buffer): ParsedKey | string {
   return key.isPrivateKey() ? key : PUBLIC_HALF;
 }
 
-function mendKey(problem: string, path: string): string {
+function fixOfKey(problem: string, path: string): string {
   if (problem === PASSPHRASE) return `load it into an ssh-agent (ssh-add ${path}) and set SSH_AUTH_SOCK`;
   if (problem === PUBLIC_HALF) return 'name the private one, usually without .pub';
   return 'make one with ssh-keygen -t ed25519';
