@@ -77,9 +77,10 @@ const STEPS_BEFORE_PAUSE = 1_000;
 export function ownerTables<Source, Owner, Need extends string>(
   kind: OwnerKind<Source, Owner>,
 ): OwnerTables<Source, Owner, Need> {
+  const keeper = new Keeper();
   return {
-    labels: (names, values) => keepLabels(kind, names, values),
-    itemLabels: (labelling) => keepItemLabels(kind, labelling),
+    labels: (names, values) => keepLabels(kind, keeper, names, values),
+    itemLabels: (labelling) => keepItemLabels(kind, keeper, labelling),
     table: ({ labels, needs, item, rows }) =>
       makeTable(labels.names, needs, rows, (source, columns) =>
         walk(kind.list(source), (owner) => {
@@ -128,42 +129,82 @@ interface Kept {
   readonly identity: readonly string[];
 }
 
+/** What one kind of labels keeps for each anchor. */
+interface Shelf<Entry extends Kept> {
+  get(anchor: object): Entry | undefined;
+  set(anchor: object, entry: Entry): void;
+}
+
+/**
+ * Keeps for all kinds of labels together, in one WeakMap: each entry of a WeakMap costs time in every garbage collection, and with one
+ * map for each kind 16,000 VMs would have 400,000 entries.
+ */
+class Keeper {
+  readonly #kept = new WeakMap<object, unknown[]>();
+  #shelves = 0;
+
+  /** A place of its own for one kind of labels. */
+  shelf<Entry extends Kept>(): Shelf<Entry> {
+    const place = this.#shelves++;
+    return {
+      get: (anchor) => this.#kept.get(anchor)?.[place] as Entry | undefined,
+      set: (anchor, entry) => {
+        const entries = this.#kept.get(anchor);
+        if (entries !== undefined) entries[place] = entry;
+        else this.#kept.set(anchor, Object.assign([], { [place]: entry }));
+      },
+    };
+  }
+}
+
 /** Whether the owner still has the identity that something was kept for. */
 function isSame<Owner>({ identity }: OwnerKind<never, Owner>, { identity: kept }: Kept, owner: Owner): boolean {
   for (let i = 0; i < identity.length; i++) if (identity[i]!(owner) !== kept[i]) return false;
   return true;
 }
 
+interface OwnerEntry extends Kept {
+  readonly labels: LabelSet | undefined;
+}
+
 function keepLabels<Source, Owner>(
   kind: OwnerKind<Source, Owner>,
+  keeper: Keeper,
   names: readonly string[],
   values: (owner: Owner) => readonly string[] | undefined,
 ): OwnerLabels<Owner> {
-  const build = (owner: Owner) => {
+  const shelf = keeper.shelf<OwnerEntry>();
+  const build = (owner: Owner): OwnerEntry => {
     const own = values(owner);
     return { identity: kind.identity.map((part) => part(owner)), labels: own && labelSet(names, own) };
   };
-  const kept = new WeakMap<object, ReturnType<typeof build>>();
   return {
     names,
     of(owner) {
       const anchor = kind.anchor(owner);
       if (anchor === undefined) return build(owner).labels;
-      let entry = kept.get(anchor);
+      let entry = shelf.get(anchor);
       if (entry === undefined || !isSame(kind, entry, owner)) {
         entry = build(owner);
-        kept.set(anchor, entry);
+        shelf.set(anchor, entry);
       }
       return entry.labels;
     },
   };
 }
 
+interface ItemsEntry<Key> extends Kept {
+  readonly keys: readonly Key[];
+  readonly labels: readonly (LabelSet | undefined)[];
+}
+
 function keepItemLabels<Source, Owner, Item, Key>(
   kind: OwnerKind<Source, Owner>,
+  keeper: Keeper,
   { names, key, hasKey, values }: ItemLabelling<Owner, Item, Key>,
 ): ItemLabels<Owner, Item> {
-  const build = (owner: Owner, items: readonly Item[]) => ({
+  const shelf = keeper.shelf<ItemsEntry<Key>>();
+  const build = (owner: Owner, items: readonly Item[]): ItemsEntry<Key> => ({
     identity: kind.identity.map((part) => part(owner)),
     keys: items.map(key),
     labels: uniqueLabels(
@@ -171,16 +212,15 @@ function keepItemLabels<Source, Owner, Item, Key>(
       items.map((item) => values(owner, item)),
     ),
   });
-  const kept = new WeakMap<object, ReturnType<typeof build>>();
   return {
     names,
     of(owner, items) {
       const anchor = kind.anchor(owner);
       if (anchor === undefined) return build(owner, items).labels;
-      let entry = kept.get(anchor);
+      let entry = shelf.get(anchor);
       if (entry === undefined || !isSame(kind, entry, owner) || !haveKeys(items, entry.keys, hasKey)) {
         entry = build(owner, items);
-        kept.set(anchor, entry);
+        shelf.set(anchor, entry);
       }
       return entry.labels;
     },
