@@ -127,8 +127,9 @@ describe('a daemon that hangs', () => {
     await host.pass(1_000);
     host.simulator.inject({ delayMs: 10_000_000 });
     await host.scrape(60, 15_000, (snapshot) => assert.equal(snapshot.up, false));
-    // The list, a ping, and one that opens another control connection.
-    assert.ok(host.simulator.counters.outstanding() <= 3);
+    // The list, a ping, and the attempts to open another control connection: after 30 s, and each after twice the time.
+    assert.equal(host.attempts, 6);
+    assert.equal(host.simulator.counters.outstanding(), 7);
   });
 });
 

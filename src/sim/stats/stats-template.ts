@@ -59,7 +59,7 @@ export class StatsTemplate {
       for (; index < stats.length && stats[index]!.group === group; index++) {
         const stat = stats[index]!;
         writer.opaque(keyOf(stat));
-        if (stat.motion !== 'fixed') {
+        if (stat.motion !== 'fixed' && isWhole(stat)) {
           offsets.push(writer.length);
           moving.push(stat);
         }
@@ -165,6 +165,11 @@ export function valueAt(stat: Stat, instant: Instant): Int64 | string | boolean 
     case 'now':
       return instant.wallSeconds;
   }
+}
+
+/** Whether it is a whole number: what a test has given another type stays as it is. */
+function isWhole(stat: Stat): boolean {
+  return isWide(stat) || stat.type === PARAM_TYPE.int || stat.type === PARAM_TYPE.uint;
 }
 
 function isWide(stat: Stat): boolean {
