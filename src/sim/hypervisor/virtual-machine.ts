@@ -166,7 +166,13 @@ export class VirtualMachine {
 
   /** Sets statistics by name; `undefined` takes one away. */
   override(stats: Readonly<Record<string, Omit<ExactStat, 'field'> | undefined>>): void {
-    for (const [field, stat] of Object.entries(stats)) this.#overrides.set(field, stat);
+    const described = Object.keys(this.description.overrides ?? {});
+    const own = new Set([...listStats(this).map(({ field }) => field), ...described]);
+    for (const [field, stat] of Object.entries(stats)) {
+      // Only what the VM has by itself needs to be remembered as taken away.
+      if (stat === undefined && !own.has(field)) this.#overrides.delete(field);
+      else this.#overrides.set(field, stat);
+    }
     this.#forgetStats();
   }
 
