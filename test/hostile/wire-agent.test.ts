@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect as connectSocket, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,7 +13,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { buildAgent } from '../../scripts/build.ts';
 import { connect, type LibvirtError, PARAM_TYPE } from '../../src/libvirt/index.ts';
 import { createSimulator, type Simulator } from '../../src/sim/index.ts';
-import { Agent } from '../lab/agent.ts';
+import { Agent, AgentProcess } from '../lab/agent.ts';
+import { waitFor } from '../lab/cage.ts';
 import { parseSeries } from '../lab/exposition.ts';
 
 const RSS_BYTES_MAX = 160 * 2 ** 20;
@@ -76,6 +77,47 @@ async function assertHealsAndEnds({ simulator, agent }: Awaited<ReturnType<typeo
 }
 
 describe('the built agent', () => {
+  it('answers others at once while it reads 20 XML documents of 4 MB', async () => {
+    // The daemon has a process of its own: what it does with so much XML must not look like the agent's.
+    const elements = `<a b="${'y'.repeat(20)}"/>`.repeat(130_000);
+    const vms = Array.from({ length: 20 }, (_, i) => ({
+      xml: `<domain type='kvm'><name>big-${i}</name><metadata>${elements}</metadata></domain>`,
+    }));
+    const scenario = join(directory, 'big.json');
+    writeFileSync(scenario, JSON.stringify({ vms }));
+    const path = join(directory, 'big-sock');
+    await using daemon = new AgentProcess(['sim', `--socket=${path}`, `--scenario=${scenario}`], { main });
+    await waitFor(
+      () => (daemon.stdout.includes('simulating') ? true : undefined),
+      () => daemon.log,
+    );
+    await using agent = await Agent.start([`--libvirt.uri=qemu+unix:///system?socket=${path}`], { main });
+    let slowestMs = 0;
+    let isReading = true;
+    const ask = async () => {
+      while (isReading) {
+        const startedMs = performance.now();
+        assert.equal((await fetch(`${agent.url}/-/healthy`)).status, 200);
+        slowestMs = Math.max(slowestMs, performance.now() - startedMs);
+        await sleep(20);
+      }
+    };
+    const asking = ask();
+    for (let count = 0; count < 4; count++) {
+      const page = parseSeries(await agent.metrics({ 'X-Prometheus-Scrape-Timeout-Seconds': '10' }));
+      assert.equal(page.get('libvirt_up[]'), '1');
+      const timedOut = [...page].filter(
+        ([name, value]) => name.startsWith('libvirt_domain_timed_out') && value === '1',
+      );
+      assert.deepEqual(timedOut, []);
+    }
+    isReading = false;
+    await asking;
+    assert.ok(slowestMs < 1_000, `a health check took ${Math.round(slowestMs)} ms`);
+    assertSound(agent);
+    assert.deepEqual(await agent.stop(), { code: 0, signal: null });
+  });
+
   it('survives replies and events with flipped bits, as fast as it asks', async () => {
     const host = await start();
     await using agent = host.agent;
