@@ -1,7 +1,8 @@
-// Thousands of scrapes of a running agent while VMs come, go and hang and the daemon drops its connections. What the agent holds
-// (memory, descriptors, timers and other handles) is written down in the calm after each cycle, and must not grow.
+// Thousands of scrapes of a running agent while VMs come, go and hang, the daemon drops its connections and sends what no daemon should,
+// and another client attacks the web server. What the agent holds (memory, descriptors, timers and other handles) is written down in the
+// calm after each cycle, and must not grow.
 //
-//   npm run soak                        6000 scrapes, about two minutes, against the simulator
+//   npm run soak                        6000 scrapes, some five minutes, against the simulator
 //   npm run soak -- --scrapes 50000     for a night
 //   npm run soak -- --real              against a private libvirtd with real guests (root, Debian)
 //   npm run soak -- --agent dist/virtlens.js
@@ -12,13 +13,26 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { createSimulator } from '../src/sim/daemon/simulator.ts';
+import { createSimulator, type Fault } from '../src/sim/index.ts';
 import { startLibvirt } from '../test/lab/libvirt.ts';
 import { findFreePort } from '../test/lab/ports.ts';
+import {
+  type Attack,
+  leaveIdle,
+  pipelineForever,
+  pipelineWithoutReading,
+  readSlowly,
+  sendBodies,
+  sendHeadersSlowly,
+  sendHugeHeaders,
+} from '../test/support/http-attacks.ts';
 
 /** Scrapes in one cycle: VMs hang in its middle, and its end is calm. */
 const CYCLE = 50;
+const FAULT_AT = 5;
 const HANG_AT = 10;
+const ATTACK_FROM = 15;
+const ATTACK_UNTIL = 25;
 const WAKE_AT = 35;
 /** Every so many cycles the daemon drops all connections. */
 const DROP_EVERY = 4;
@@ -33,11 +47,33 @@ const ALLOWED = {
   descriptors: { share: 0, amount: 2 },
   handles: { share: 0, amount: 2 },
 } as const;
+/** VMs that do not exist and that each cycle has events of. */
+const UNKNOWN_VMS = 1_000;
 /**
  * The client keeps the last names of VMs in the form in which libvirt sends them (src/libvirt/wire/interner.ts), so many at most. Every VM
  * that is started has a new one.
  */
 const KEPT_NAMES = { count: 32_768, bytes: 450 } as const;
+/** What the web server is attacked with, one kind in each cycle. */
+const ATTACKS = [
+  pipelineWithoutReading,
+  pipelineForever,
+  readSlowly,
+  sendHeadersSlowly,
+  sendBodies,
+  sendHugeHeaders,
+  leaveIdle,
+] as const;
+/** What the daemon sends wrong, one kind in each cycle. */
+const FAULTS: readonly Fault[] = [
+  { procedure: 'connectGetAllDomainStats', garbage: Buffer.alloc(64, 0xff) },
+  { procedure: 'connectGetAllDomainStats', disconnect: true },
+  { procedure: 'connectGetAllDomainStats', tamper: { flips: { seed: 1, count: 8 } } },
+  { procedure: 'domainGetXmlDesc', tamper: { sentBytes: 100 } },
+  { procedure: 'connectGetAllDomainStats', tamper: { claimedItems: 0x7fff_ffff } },
+  { procedure: 'connectListAllDomains', error: { code: 1, message: 'x'.repeat(1_000_000) } },
+  { event: 'lifecycle', tamper: { payloadBytes: 6 } },
+];
 type Measure = keyof typeof ALLOWED;
 type Sample = Readonly<Record<Measure, number>>;
 
@@ -49,6 +85,8 @@ interface Target {
   hang(): Promise<void>;
   wake(): Promise<void>;
   drop(): Promise<void>;
+  /** The daemon sends what no daemon should, for a few messages; another kind in each cycle. */
+  misbehave(cycle: number): void;
   close(): Promise<void>;
 }
 
@@ -90,11 +128,15 @@ async function soak(cycles: number): Promise<number> {
   }
 }
 
-/** One cycle; answers its slowest scrape. Throws when the calm at its end is none. */
+/** One cycle; returns its slowest scrape. Throws when the calm at its end is none. */
 async function runCycle(target: Target, agent: Agent, cycle: number): Promise<number> {
   let slowestMs = 0;
+  let attack: Attack | undefined;
   for (let i = 0; i < CYCLE; i++) {
     await target.churn(cycle * CYCLE + i);
+    if (i === FAULT_AT) target.misbehave(cycle);
+    if (i === ATTACK_FROM) attack = ATTACKS[cycle % ATTACKS.length]!(agent.url, { localAddress: '127.0.0.2' });
+    if (i === ATTACK_UNTIL) attack?.stop();
     if (i === HANG_AT) await target.hang();
     if (i === WAKE_AT) await target.wake();
     if (i === WAKE_AT + 2 && cycle % DROP_EVERY === DROP_EVERY - 1) await target.drop();
@@ -113,6 +155,11 @@ function describe(sample: Sample, count: number): string {
   return `${String(count).padStart(6)} scrapes: heap ${mib(sample.heapBytes)}, resident ${mib(sample.residentBytes)}, descriptors ${sample.descriptors}, handles ${sample.handles}`;
 }
 
+/** Names that the client keeps after so many cycles, in each of which VMs come and events speak of VMs that never were. */
+function keptNames(cycles: number): number {
+  return Math.min(KEPT_NAMES.count, cycles * (CYCLE + UNKNOWN_VMS));
+}
+
 /** Compares the second quarter with the last: the first is the warming up. */
 function judge(samples: readonly Sample[]): number {
   const quarter = Math.floor(samples.length / 4);
@@ -125,9 +172,10 @@ function judge(samples: readonly Sample[]): number {
     const before = median(samples.slice(quarter, 2 * quarter));
     const after = median(samples.slice(-quarter));
     const { share, amount } = ALLOWED[measure];
-    const names =
-      Math.min(KEPT_NAMES.count, (samples.length * CYCLE) / 2) * (measure.endsWith('Bytes') ? KEPT_NAMES.bytes : 0);
-    if (after <= before * (1 + share) + amount + names) continue;
+    // Of the cycles in the middle of the two quarters.
+    const names = keptNames(samples.length - quarter / 2) - keptNames(1.5 * quarter);
+    const namesBytes = measure.endsWith('Bytes') ? names * KEPT_NAMES.bytes : 0;
+    if (after <= before * (1 + share) + amount + namesBytes) continue;
     process.stderr.write(`soak: ${measure} grew from ${before} to ${after}\n`);
     code = 1;
   }
@@ -138,6 +186,7 @@ function judge(samples: readonly Sample[]): number {
 // ---- the agent -------------------------------------------------------------------------------------------------------------------
 
 interface Agent {
+  readonly url: string;
   scrape(): Promise<string>;
   sample(): Promise<Sample>;
   stop(): Promise<void>;
@@ -152,8 +201,9 @@ async function startAgent(uri: string, dir: string): Promise<Agent> {
     env: { ...process.env, VIRTLENS_SOAK_FILE: file },
     stdio: ['ignore', 'inherit', 'inherit'],
   });
+  const url = `http://127.0.0.1:${port}`;
   const scrape = async (path = '/metrics') => {
-    const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+    const response = await fetch(`${url}${path}`, {
       headers: { 'x-prometheus-scrape-timeout-seconds': String(SCRAPE_TIMEOUT_MS / 1000) },
       signal: AbortSignal.timeout(2 * SCRAPE_TIMEOUT_MS),
     });
@@ -169,7 +219,7 @@ async function startAgent(uri: string, dir: string): Promise<Agent> {
       await delay(100);
     }
   }
-  return { scrape, sample: () => takeSample(child, file), stop: () => stopChild(child) };
+  return { url, scrape, sample: () => takeSample(child, file), stop: () => stopChild(child) };
 }
 
 async function takeSample(child: ChildProcess, file: string): Promise<Sample> {
@@ -230,6 +280,10 @@ async function simulatedTarget(dir: string): Promise<Target> {
     async drop() {
       simulator.disconnectAll();
     },
+    misbehave(cycle) {
+      simulator.inject({ ...FAULTS[cycle % FAULTS.length]!, times: 3 });
+      for (let event = 0; event < UNKNOWN_VMS; event++) hypervisor.emitUnknown();
+    },
     close: () => simulator.close(),
   };
 }
@@ -250,6 +304,8 @@ async function realTarget(): Promise<Target> {
     hang: () => signal('STOP'),
     wake: () => signal('CONT'),
     drop: () => host.restart(),
+    // A real daemon does not.
+    misbehave() {},
     close: () => host.stop(),
   };
 }
