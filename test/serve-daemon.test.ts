@@ -1,4 +1,4 @@
-// What becomes of the agent when its libvirtd is not there yet, dies, hangs, or when the agent itself is told to end.
+// What becomes of the agent when its libvirtd is not there yet, dies, hangs, or when the agent itself gets SIGTERM.
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

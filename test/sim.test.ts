@@ -213,7 +213,7 @@ describeVirsh('virsh on the simulated hypervisor', () => {
     assert.match(await host.virsh('net-list', '--all'), /^\s*$/);
   });
 
-  it('does what it is told, and tells of it', async () => {
+  it('does the steps of its script, and reports what it cannot do', async () => {
     const args = ['-c', host.uri, 'event', '--all', '--loop', '--timeout', '15'];
     const watcher = spawn('stdbuf', ['-oL', 'virsh', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
     const lines: string[] = [];

@@ -92,7 +92,7 @@ describeLab('a real libvirtd', ['libvirt', 'tls'], () => {
   };
   const strange = (file: string): string => join(host.strangeCertificates!.pkiPath, file);
 
-  /** Runs a TLS server of our own, with the lab's certificate unless told otherwise. */
+  /** Runs a TLS server of our own, with the lab's certificate by default. */
   const withTlsServer = async (
     options: TlsOptions & { address?: string; greeting?: Buffer },
     use: (port: number) => Promise<void>,
@@ -284,7 +284,7 @@ describeLab('a real libvirtd', ['libvirt', 'tls'], () => {
     await assertFails(connect(tls(pki)), 'ERR_TRANSPORT_CONFIG', /cacrl\.pem cannot be used as a revocation list/);
   });
 
-  it('is told from what speaks no TLS, or no libvirt inside it', async () => {
+  it('is not mistaken for what speaks no TLS, or no libvirt inside it', async () => {
     const { pkiPath } = host.certificates!;
     const plain = createServer((socket) => socket.on('error', () => {}).end('220 mail.example ESMTP\r\n'));
     await new Promise<void>((resolve) => plain.listen(0, '127.0.0.1', resolve));

@@ -10,8 +10,8 @@ export class Reported<Subject> {
   readonly #subjectsMax: number;
 
   /**
-   * @param limits.messagesMax different messages of one subject that are news before it is over; 8 unless told
-   * @param limits.subjectsMax subjects remembered; beyond that the one noted longest ago is forgotten; 1,024 unless told
+   * @param limits.messagesMax different messages of one subject that are news before it is over; 8 by default
+   * @param limits.subjectsMax subjects remembered; beyond that the one noted longest ago is forgotten; 1,024 by default
    */
   constructor({ messagesMax = 8, subjectsMax = 1_024 }: { messagesMax?: number; subjectsMax?: number } = {}) {
     this.#messagesMax = messagesMax;

@@ -31,7 +31,7 @@ export interface ConnectorOptions {
 
 /**
  * Keeps one session with the daemon: reconnects with back-off when it is lost, at once when somebody needs it, and logs once that it is
- * away and once that it is back. Whoever listens to its events is subscribed again on every connection.
+ * away and once that it is back. Listeners to its events are subscribed again on every connection.
  */
 export class Connector {
   readonly events: EventHub;

@@ -93,7 +93,7 @@ export class LibvirtClient {
   #queue: QueuedEvent[] = [];
   #queuedBytes = 0;
   #drainScheduled = false;
-  /** Those that have lost events, until they are told. */
+  /** Those that have lost events and have not been called for it. */
   readonly #losers = new Set<Subscriber>();
 
   private constructor(stream: Duplex, options: ClientOptions) {

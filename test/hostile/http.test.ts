@@ -260,7 +260,7 @@ describe('plain HTTP', () => {
     assert.ok(count < 48, `${count} descriptors are left`);
   });
 
-  it('ends in time when it is told to, whatever clients do', async (context) => {
+  it('ends in time at SIGTERM, whatever clients do', async (context) => {
     await stopUnder(context, agent, attacks.pipelineWithoutReading);
   });
 });
@@ -328,7 +328,7 @@ describe('TLS and users', { skip: opensslMissing }, () => {
     socket.destroy();
   });
 
-  it('ends in time when it is told to, whatever clients do', async (context) => {
+  it('ends in time at SIGTERM, whatever clients do', async (context) => {
     await stopUnder(context, agent, (url, options) => {
       const all = [
         attacks.stallStreams,

@@ -225,7 +225,7 @@ export function guessPasswords(url: string, options: AttackOptions = {}): Attack
   });
 }
 
-/** Guesses passwords and goes away before it is told. */
+/** Guesses passwords and goes away before the response. */
 export function guessAndLeave(url: string, options: AttackOptions = {}): Attack {
   const { path = '/metrics' } = options;
   let count = 0;

@@ -138,7 +138,7 @@ interface SocketFailure {
   readonly error: unknown;
 }
 
-/** The most telling failure first: a socket that may not be opened, then one where nobody listens, then none at all. */
+/** The failure that explains most comes first: a socket that may not be opened, then one where nobody listens, then none at all. */
 async function explainFailures(
   uri: LibvirtUri,
   failures: SocketFailure[],

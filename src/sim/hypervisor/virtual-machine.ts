@@ -188,7 +188,7 @@ export class VirtualMachine {
     return this.#hung;
   }
 
-  /** The VM's process stops answering, as with SIGSTOP: it runs no more, and nobody is told. */
+  /** The VM's process stops answering, as with SIGSTOP: it runs no more, and no event is sent. */
   hang(): void {
     if (this.#hung || !this.active) return;
     this.#hung = true;

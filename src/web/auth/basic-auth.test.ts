@@ -140,7 +140,7 @@ test('a comparison that nobody waits for any more is dropped', async () => {
   );
 });
 
-test('a login that waits too long is told to come again', async () => {
+test('a login that waits too long is asked to come again', async () => {
   const { check, clock } = heldRig();
   const verdict = check('guess');
   await clock.advance(5_000);

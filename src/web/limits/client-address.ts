@@ -1,6 +1,6 @@
 import { isIPv6, SocketAddress } from 'node:net';
 
-/** The network part of an IPv6 address, in groups: whoever has one address has the 2^64 of its /64 (RFC 4291, 2.5.4). */
+/** The network part of an IPv6 address, in groups: who has one address has the 2^64 of its /64 (RFC 4291, 2.5.4). */
 const NETWORK_GROUPS = 4;
 const GROUPS = 8;
 

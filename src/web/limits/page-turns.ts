@@ -43,7 +43,7 @@ export class PageTurns {
   }
 
   /**
-   * Takes a place; undefined when there is none left. Whoever has one must leave.
+   * Takes a place; undefined when there is none left. Who has one must leave.
    * @param cut ends the client's connection
    */
   enter(client: string, cut: () => void): PageTurn | undefined {

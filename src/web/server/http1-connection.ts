@@ -83,7 +83,7 @@ export class Http1Connection extends Duplex {
     }
     this.#isTimedForHeaders = false;
     this.#time(IDLE_MAX_MS);
-    // Others first: whoever sends many requests at once must not have the machine for itself.
+    // Others first: a client that sends many requests at once must not have the machine for itself.
     if (this.#held.length > 0) setImmediate(() => this.#advance());
     else this.#socket.resume();
   }

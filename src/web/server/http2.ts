@@ -15,7 +15,7 @@ import type { Handler } from './request-handler.ts';
 
 /** Requests of one session at a time; a scraper has one. */
 const STREAMS_MAX = 8;
-/** Bytes of a request's body that a client may send before it is told that nobody reads them. */
+/** Bytes of a request's body that a client may send before the session refuses more. */
 const WINDOW_BYTES = 16 * 1024;
 
 /**

@@ -238,7 +238,7 @@ describe('a scrape', async () => {
     },
   });
 
-  test('is compressed for whoever takes gzip, and only for them', async () => {
+  test('is compressed for clients that take gzip, and no others', async () => {
     const plain = Buffer.concat(Array.from(formatPrometheus(FAMILIES), (chunk) => Buffer.from(chunk)));
     for (const [encoding, compressed] of [
       [undefined, false],
@@ -257,7 +257,7 @@ describe('a scrape', async () => {
     }
   });
 
-  test('is OpenMetrics for whoever asks for it', async () => {
+  test('is OpenMetrics for clients that ask for it', async () => {
     const accept = 'application/openmetrics-text;version=1.0.0,text/plain;q=0.5';
     const { headers, body } = await fetchFrom(server, '/metrics', { headers: { accept } });
     assert.equal(headers['content-type'], 'application/openmetrics-text; version=1.0.0; charset=utf-8');

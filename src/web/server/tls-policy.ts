@@ -74,7 +74,7 @@ export function buildSecureContext(config: TlsConfig, read: (path: string) => st
 /** OpenSSL's cipher list; nothing where its own default will do. */
 function chooseCiphers({ cipherSuites, minVersion }: TlsConfig): string | undefined {
   const suites = cipherSuites.flatMap((name) => CIPHER_SUITES[name] ?? []);
-  // OpenSSL 3 counts TLS before 1.2 as insecure and needs telling that the file asks for it.
+  // OpenSSL 3 counts TLS before 1.2 as insecure and must know that the file asks for it.
   const old = minVersion === 'TLS10' || minVersion === 'TLS11';
   if (cipherSuites.length === 0) return old ? `${DEFAULT_CIPHERS}:@SECLEVEL=0` : undefined;
   return [...TLS13_CIPHER_SUITES, ...suites].join(':') + (old ? ':@SECLEVEL=0' : '');
