@@ -315,6 +315,19 @@ describe('much of something', () => {
     assertLog(host, 100);
   });
 
+  it('namely more VMs than one list of libvirt can have, is said in one line, with libvirt up and no VMs', async () => {
+    const host = new SimulatedHost({ fleets: [{ count: 16_385 }] });
+    hosts.push(host);
+    for (let scrape = 0; scrape < 3; scrape++) {
+      const snapshot = await host.collect();
+      assert.deepEqual([snapshot.up, snapshot.domains.length], [true, 0]);
+      assert.equal(snapshot.collection.tasks.find(({ name }) => name === 'inventory')?.success, false);
+      await host.pass(SCRAPE_EVERY_MS);
+    }
+    assert.equal(host.log.count(/Too many domains '16385' for limit '16384'/), 1);
+    assertLog(host, 5);
+  });
+
   it('in 20 XML documents of 4 MB does not keep the VMs from being there with their statistics', async () => {
     const description = 'y'.repeat(3_300_000);
     const elements = '<a/>'.repeat(150_000);
