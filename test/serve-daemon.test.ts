@@ -228,6 +228,31 @@ describeLab('virtlens serve and a libvirtd that comes and goes', ['libvirt'], ()
     assert.deepEqual(await devices(), []);
   });
 
+  it('names the new source of a disk in the scrape after an external snapshot, of which libvirt sends no event', async () => {
+    const image = join(host.cage.dir, 'overlaid.img');
+    await host.createDomain({ name: 'overlaid', disks: [{ target: 'vda', path: image }] }, 'paused');
+    await using agent = await Agent.start([...args, '--schema=kumina']);
+    const sources = async () =>
+      [...parseSeries(await agent.metrics()).keys()].flatMap((series) => {
+        const { domain, source_file: file } = labelsOf(series);
+        return domain === 'overlaid' && series.includes('_read_bytes_total[') ? [file] : [];
+      });
+    assert.deepEqual(await sources(), [image]);
+    const overlay = join(host.cage.dir, 'overlaid.snapshot');
+    await host.virsh(
+      'snapshot-create-as',
+      'overlaid',
+      '--disk-only',
+      '--no-metadata',
+      '--diskspec',
+      `vda,file=${overlay}`,
+    );
+    // The first scrape after it sees that the statistics name another file, and reads the XML in the next one.
+    await sources();
+    assert.deepEqual(await sources(), [overlay]);
+    await host.virsh('destroy', 'overlaid');
+  });
+
   it('follows VMs that come, change their state, and go', async () => {
     await using agent = await Agent.start([...args, '--schema=extended']);
     const serves = async (name: string) => stateOf(parseSeries(await agent.metrics()), name);
