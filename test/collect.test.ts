@@ -96,15 +96,18 @@ function suite(count: number, hung: readonly number[], body?: (host: () => Libvi
       try {
         const names = hung.map(guestName);
         assert.deepEqual(timedOut(await collector.collect({ deadlineMs: 20_000 })), []);
+        // What a collection takes here and now while none hangs: on a busy machine a time in itself says nothing.
+        const healthyMs = Math.max((await timed(collector)).tookMs, (await timed(collector)).tookMs);
         for (const name of names) await host.signalQemu(name, 'STOP');
         const first = await timed(collector);
         assert.equal(first.up, true);
         assert.deepEqual(timedOut(first), names);
-        assert.ok(first.tookMs <= 3_000, `the first scrape took ${Math.round(first.tookMs)} ms`);
+        const [firstMaxMs, nextMaxMs] = [Math.max(3_000, 4 * healthyMs), Math.max(1_000, 3 * healthyMs)];
+        assert.ok(first.tookMs <= firstMaxMs, `the first scrape took ${Math.round(first.tookMs)} ms`);
         for (let i = 0; i < 10; i++) {
           const snapshot = await timed(collector);
           assert.deepEqual([snapshot.up, timedOut(snapshot)], [true, names]);
-          assert.ok(snapshot.tookMs <= 1_000, `scrape ${i} took ${Math.round(snapshot.tookMs)} ms`);
+          assert.ok(snapshot.tookMs <= nextMaxMs, `scrape ${i} took ${Math.round(snapshot.tookMs)} ms`);
           assert.equal(snapshot.collection.quarantined, hung.length);
         }
         await virshInTime(host, 'list', '--all');
