@@ -26,7 +26,7 @@ export interface WebServerOptions {
 }
 
 export interface WebServer {
-  /** Where it listens, with the ports that the system chose: `[::]:9177`, `unix:/run/virtlens.sock`. In the order of the options. */
+  /** Where it listens, with the ports that the system chose: `[::]:9177`. In the order of the options. */
   readonly addresses: readonly string[];
   readonly scheme: 'http' | 'https';
   /** Rereads the web configuration and the files that it names now, and logs what came of it. */
@@ -72,7 +72,7 @@ export async function startWebServer(options: WebServerOptions): Promise<WebServ
       });
       await listen(server, place);
       servers.push(server);
-      addresses.push(addressOf(server));
+      addresses.push(addressOf(server) ?? place.text);
       server.on('error', (error) => logger.error('web server', { address: place.text, err: describeError(error) }));
     }
   } catch (error) {
@@ -146,9 +146,10 @@ function listen(server: Server, { options, explain }: Place): Promise<void> {
   return promise;
 }
 
-function addressOf(server: Server): string {
-  const address = server.address() as AddressInfo | string;
-  return typeof address === 'string' ? `unix:${address}` : formatAddress(address.address, address.port);
+/** Undefined for a unix socket: Node.js does not know the path of one that is inherited. */
+function addressOf(server: Server): string | undefined {
+  const address = server.address() as AddressInfo | null;
+  return address === null ? undefined : formatAddress(address.address, address.port);
 }
 
 /** Plain HTTP, or what the web configuration file says. Its parts (YAML, TLS, HTTP/2) are only loaded when there is one. */
