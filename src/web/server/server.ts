@@ -67,10 +67,11 @@ export async function startWebServer(options: WebServerOptions): Promise<WebServ
       // Small chunks, as a connection's unread bytes are kept in memory.
       const server = createServer({ highWaterMark: 16 * 1024, noDelay: true }, (socket) => {
         socket.on('error', () => {});
-        const connection = connections.admit(socket);
+        const connection = connections.admit(socket, server.address() === null);
         if (connection !== undefined) protocol.serve(socket, connection);
       });
       await listen(server, place);
+      if (server.address() === null && protocol.scheme === 'https') throw noTlsError(server, place);
       servers.push(server);
       addresses.push(addressOf(server) ?? place.text);
       server.on('error', (error) => logger.error('web server', { address: place.text, err: describeError(error) }));
@@ -144,6 +145,13 @@ function listen(server: Server, { options, explain }: Place): Promise<void> {
     fail(error);
   }
   return promise;
+}
+
+/** TLS finds the limits of a connection by its addresses, which a unix socket does not have. */
+function noTlsError(server: Server, { text }: Place): WebError {
+  server.close();
+  const message = `${text} is a unix socket, and the web configuration file asks for TLS: leave out tls_server_config, or use ListenStream= with a port`;
+  return new WebError('ERR_WEB_ADDRESS_UNAVAILABLE', message);
 }
 
 /** Undefined for a unix socket: Node.js does not know the path of one that is inherited. */
