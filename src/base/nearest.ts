@@ -34,11 +34,20 @@ function nameDistance(a: string, b: string): number {
   if (wordsA.length !== wordsB.length) return distanceUpTo(1, wordsA.join(''), wordsB.join(''));
   return wordsA.reduce((sum, word, index) => {
     const other = wordsB[index]!;
+    if (abbreviates(word, other)) return sum + 1;
     return sum + distanceUpTo(Math.floor(Math.max(word.length, other.length) / 3), word, other);
   }, 0);
 }
 
 const SEPARATORS = /[._-]/;
+
+/** Whether a word is another with letters left out, such as `cfg` for `config`. */
+function abbreviates(word: string, other: string): boolean {
+  if (word.length < 2 || word === other || word[0] !== other[0]) return false;
+  let at = 0;
+  for (const letter of other) if (letter === word[at]) at++;
+  return at === word.length;
+}
 
 /** Infinite when it is more. */
 function distanceUpTo(most: number, a: string, b: string): number {
