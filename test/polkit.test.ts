@@ -1,6 +1,6 @@
 // virtlens as a user without privileges on a host with polkit: a real polkitd, a real bus, and libvirt's own policy.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, it } from 'node:test';
 import { buildAgent } from '../scripts/build.ts';
@@ -52,9 +52,12 @@ describeLab('as a user without privileges, with polkit', ['libvirt', 'polkit'], 
     scrape(): Promise<ReadonlyMap<string, string>>;
   }
 
-  async function start(...args: string[]): Promise<Agent> {
+  const start = (...args: string[]): Promise<Agent> => startIn([], ...args);
+
+  /** `prefix` is a command that starts it. */
+  async function startIn(prefix: readonly string[], ...args: string[]): Promise<Agent> {
     const address = `127.0.0.1:${await findFreePort()}`;
-    const argv = [...AS_NOBODY, NODE, MAIN, `--web.listen-address=${address}`, ...args];
+    const argv = [...AS_NOBODY, ...prefix, NODE, MAIN, `--web.listen-address=${address}`, ...args];
     const process = await host.cage.start(`virtlens-${++runs}`, argv);
     running = process;
     const log = () => tail(process.logPath, Number.POSITIVE_INFINITY);
@@ -82,6 +85,24 @@ describeLab('as a user without privileges, with polkit', ['libvirt', 'polkit'], 
     assert.equal(series.get('libvirt_up[]'), '1', agent.log());
     assert.ok([...series.keys()].some((key) => key.includes('guest')));
     assert.match(agent.log(), /connection="unix socket \/run\/libvirt\/libvirt-sock-ro"/);
+  });
+
+  it('finds the aliases of its own libvirt.conf, and warns once of what is wrong there', async () => {
+    const folder = join(host.cage.dir, 'run', 'virtlens', 'libvirt');
+    mkdirSync(folder);
+    const alias = 'local=qemu+unix:///system?socket=/run/libvirt/libvirt-sock-ro';
+    writeFileSync(join(folder, 'libvirt.conf'), `uri_default qemu:///session\nuri_aliases = [ "${alias}" ]\n`);
+    const agent = await startIn(['env', 'XDG_CONFIG_HOME=/run/virtlens'], '--libvirt.uri=local');
+    assert.equal((await agent.scrape()).get('libvirt_up[]'), '1', agent.log());
+    const warnings = agent
+      .log()
+      .split('\n')
+      .filter((line) => line.includes('level=WARN'));
+    assert.equal(warnings.length, 1, agent.log());
+    assert.match(
+      warnings[0]!,
+      /\/run\/virtlens\/libvirt\/libvirt\.conf:1: there is no = after uri_default; this setting is ignored/,
+    );
   });
 
   it('is refused the read-write socket, with the action and where a rule goes', async () => {

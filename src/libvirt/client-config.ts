@@ -1,8 +1,8 @@
 // libvirt.conf, the configuration of libvirt's clients: which URI is meant by none, and by a short name. The rules are those of
 // virConfLoadConfig, virConnectGetDefaultURI and virURIResolveAlias.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describeError, errorCode } from '../base/errno.ts';
+import { describeError } from '../base/errno.ts';
 import { quote } from '../base/text.ts';
 import type { LocalUser } from './transports/local-files.ts';
 
@@ -27,16 +27,14 @@ export function clientConfigPath({ uid, env, homeDirectory }: LocalUser): string
 
 /** Reads a libvirt.conf. One that does not exist is an empty one; nothing that is wrong with it is an error. */
 export function readClientConfig(path: string): ClientConfig {
-  let text: string;
+  const nothing = (...problems: string[]): ClientConfig => ({ uriDefault: undefined, uriAliases: new Map(), problems });
+  // As in libvirt, what is in a folder that this user may not enter does not exist: a service may have the HOME of root.
+  if (!existsSync(path)) return nothing();
   try {
-    text = readFileSync(path, 'utf8');
+    return parseClientConfig(readFileSync(path, 'utf8'), path);
   } catch (error) {
-    const code = errorCode(error);
-    const problems =
-      code === 'ENOENT' || code === 'ENOTDIR' ? [] : [`${path} cannot be read: ${describeError(error)}; it is ignored`];
-    return { uriDefault: undefined, uriAliases: new Map(), problems };
+    return nothing(`${path} cannot be read: ${describeError(error)}; it is ignored`);
   }
-  return parseClientConfig(text, path);
 }
 
 /** As `readClientConfig`, from text. `path` is what problems call the file. */
