@@ -57,7 +57,7 @@ describe('a command line that cannot work', { concurrency: 2 }, () => {
     ['--libvirt.uri=qemu+tcp://host/', /path/, /\/system/],
     ['--libvirt.uri=qemu+tls://host/system?no_verfy=1', /'no_verfy'/],
     ['--libvirt.uri=esx://host/', /'esx'/],
-    ['--schema=kumina,grafana', /--schema/, /"grafana"/, /kumina, c5c3/],
+    ['--schema=kumina,grafana', /--schema/, /"grafana"/, /kumina, debian, tinkoff/],
     ['--domains.include=web(', /--domains\.include/, /"web\("/, /nterminated group/],
     ['--domains.exclude=a)(b', /--domains\.exclude/, /"a\)\(b"/],
     ['--collect.timeout=5', /--collect\.timeout/, /"5"/, /10s/],

@@ -19,8 +19,8 @@ const TCP_KEEPALIVE_DELAY_MS = 30_000;
 /** Connects to a daemon's plain TCP port. Nothing on the way is encrypted. */
 export async function dialTcp(uri: LibvirtUri, context: DialContext): Promise<Dialled> {
   const target = tcpTarget(uri, DEFAULT_PORT);
-  const mend = 'let the daemon listen there (listen_tcp, or virtproxyd-tcp.socket)';
-  const stream = await connectTcp(target, 'tcp', mend, context.signal);
+  const fix = 'let the daemon listen there (listen_tcp, or virtproxyd-tcp.socket)';
+  const stream = await connectTcp(target, 'tcp', fix, context.signal);
   return { stream, description: `tcp ${target.text}`, secure: false };
 }
 
@@ -45,9 +45,9 @@ export function asciiHost(host: string): string {
 
 /**
  * Opens a TCP connection. Rejects with ERR_TRANSPORT_UNREACHABLE, or ERR_TRANSPORT_ABORTED. `label` begins the message (`tls`),
- * `mend` says what to do when nothing listens there.
+ * `fix` says what to do when nothing listens there.
  */
-export function connectTcp(target: TcpTarget, label: string, mend: string, signal: AbortSignal): Promise<Socket> {
+export function connectTcp(target: TcpTarget, label: string, fix: string, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({
       host: asciiHost(target.host),
@@ -69,7 +69,7 @@ export function connectTcp(target: TcpTarget, label: string, mend: string, signa
     const onError = (error: Error): void => {
       settle();
       socket.destroy();
-      const message = `${label} ${target.text}: ${describeConnectError(error, target, mend)}`;
+      const message = `${label} ${target.text}: ${describeConnectError(error, target, fix)}`;
       reject(new TransportError('ERR_TRANSPORT_UNREACHABLE', message, error));
     };
     const onAbort = (): void => {
@@ -85,11 +85,11 @@ export function connectTcp(target: TcpTarget, label: string, mend: string, signa
   });
 }
 
-/** A failed connect in words, with the mend. A host with several addresses fails with all their errors in one. */
-function describeConnectError(error: Error, target: TcpTarget, mend: string): string {
+/** A failed connect in words, with the fix. A host with several addresses fails with all their errors in one. */
+function describeConnectError(error: Error, target: TcpTarget, fix: string): string {
   const errors: unknown[] = error instanceof AggregateError ? error.errors : [error];
   const codes = new Set(errors.map((each) => errorCode(each) ?? String(each)));
-  if (codes.has('ECONNREFUSED')) return `connection refused: nothing listens there; ${mend}`;
+  if (codes.has('ECONNREFUSED')) return `connection refused: nothing listens there; ${fix}`;
   if (codes.has('ENOTFOUND')) return `no such host; check the name '${target.host}'`;
   if (codes.has('EAI_AGAIN')) return `the name '${target.host}' cannot be looked up now; check the resolver (DNS)`;
   if (codes.has('ETIMEDOUT')) return 'no answer; check the host, its firewall and the port';

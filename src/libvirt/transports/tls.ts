@@ -22,8 +22,8 @@ export async function dialTls(uri: LibvirtUri, context: DialContext): Promise<Di
   const files = await locateTlsFiles(uri, context);
   const credentials = await loadTlsCredentials(files, verify, !isSet(uri.params.get('no_sanity')));
   const target = tcpTarget(uri, DEFAULT_PORT);
-  const mend = 'let the daemon listen there (listen_tls, or virtproxyd-tls.socket)';
-  const tcpSocket = await connectTcp(target, 'tls', mend, context.signal);
+  const fix = 'let the daemon listen there (listen_tls, or virtproxyd-tls.socket)';
+  const tcpSocket = await connectTcp(target, 'tls', fix, context.signal);
   const stream = connect({
     socket: tcpSocket,
     host: target.host,
@@ -174,7 +174,7 @@ function noCertificate({ files }: TlsCredentials): string {
   return `put one at ${files.certificatePath} and its key at ${files.keyPath}, or give pkipath=`;
 }
 
-/** Why the server's certificate is not accepted, in words that name host, CA file and mend. */
+/** Why the server's certificate is not accepted, in words that name host, CA file and fix. */
 function explainServerCertificate(stream: TLSSocket, target: TcpTarget, { files }: TlsCredentials): TransportError {
   const certificate = stream.getPeerCertificate(true);
   // Node's typings say Error; what it sets is the error's code when it has one.

@@ -149,10 +149,10 @@ async function explainFailures(
   const chosen = denied ?? present ?? failures[0]!;
   const others = failures.length > 1 ? ` (tried ${failures.map(({ path }) => path).join(', ')})` : '';
   if (denied) {
-    const mend = context.readWrite
+    const fix = context.readWrite
       ? "add this user to the group 'libvirt' or ask for the read-only socket"
       : "add this user to the group 'libvirt' or look at unix_sock_ro_perms of the daemon";
-    const message = `unix socket ${chosen.path}: user ${context.uid} may not open it; ${mend}${others}`;
+    const message = `unix socket ${chosen.path}: user ${context.uid} may not open it; ${fix}${others}`;
     return new TransportError('ERR_TRANSPORT_PERMISSION', message, chosen.error);
   }
   if (!present) {

@@ -73,9 +73,9 @@ export async function loadHostTrust(uri: LibvirtUri, target: TcpTarget, user: Lo
 }
 
 async function readKnownHosts(file: string, isRequired: boolean): Promise<KnownHostsLine[]> {
-  const mend = 'create it with ssh-keyscan, or check known_hosts=';
+  const fix = 'create it with ssh-keyscan, or check known_hosts=';
   const content = isRequired
-    ? await readRequiredFile(file, 'the known hosts file', mend)
+    ? await readRequiredFile(file, 'the known hosts file', fix)
     : await readOptionalFile(file, 'the known hosts file');
   return content ? parseKnownHosts(content.toString('utf8'), file) : [];
 }

@@ -198,9 +198,9 @@ class SshSession {
   #loginRefused(serverWords: string, cause?: Error): TransportError {
     const tried = this.#attempts.tried.map(({ label }) => label);
     const parts = [tried.length > 0 ? `tried ${tried.join(', ')}` : 'nothing to try', serverWords, ...this.#plan.notes];
-    const mend =
+    const fix =
       "authorize a key there (ssh-copy-id) and name it with keyfile=, or put the password into libvirt's auth.conf";
-    const message = `${this.#label}: the login was refused (${parts.join('; ')}); ${mend}`;
+    const message = `${this.#label}: the login was refused (${parts.join('; ')}); ${fix}`;
     return new TransportError('ERR_TRANSPORT_AUTH', message, cause);
   }
 
