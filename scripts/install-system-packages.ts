@@ -22,6 +22,8 @@ const PACKAGES = [
   'openssl',
   'busybox-static',
   'iproute2',
+  'polkitd',
+  'dbus',
   'curl',
 ];
 

@@ -8,9 +8,14 @@ const heldSignals = findCommand(argv)?.heldSignals ?? [];
 settleRuntime({ takesSigusr1: heldSignals.includes('SIGUSR1') });
 // A signal may come before the rest is loaded.
 holdSignals(heldSignals);
-const [{ runCommand }, { currentMachine }] = await Promise.all([
-  import('./commands/run.ts'),
-  import('./cli/machine.ts'),
-]);
-// A connection that hangs must not keep a finished command alive.
-process.exit(await runCommand(argv, currentMachine()));
+void main();
+
+/** A function, as the bundle is a script: older versions of Node.js must be able to read it up to the line that refuses them. */
+async function main(): Promise<void> {
+  const [{ runCommand }, { currentMachine }] = await Promise.all([
+    import('./commands/run.ts'),
+    import('./cli/machine.ts'),
+  ]);
+  // A connection that hangs must not keep a finished command alive.
+  process.exit(await runCommand(argv, currentMachine()));
+}

@@ -66,10 +66,14 @@ describe('a command line that cannot work', { concurrency: 2 }, () => {
     ['--log.format=xml', /--log\.format/, /logfmt, json/],
     ['--collector.block=maybe', /--collector\.block/, /true or false/],
     ['--web.telemetry-path=metrics', /"metrics"/, /"\/metrics"/],
-    ['--web.telemetry-path=/-/healthy', /wanted by both "Metrics" and "Health"/],
+    ['--web.telemetry-path=/-/healthy', /"\/-\/healthy" is wanted by both .*"Health"/],
     ['--web.listen-address=localhost', /"localhost"/, /port/],
     ['--web.listen-address=127.0.0.1:70000', /70000/, /65535/],
     ['--web.listen-address=203.0.113.1:9177', /203\.0\.113\.1/],
+    ['--libvirt.auth.password=hunter2', /there is no flag --libvirt\.auth\.password/, /SASL/, /qemu\+ssh/],
+    ['--web.systemd-socket', /systemd passed no socket/, /--web\.listen-address/],
+    ['--libvirt.driver=xen', /'xen'/, /qemu:\/\/\/system/],
+    ['--timeout=3s', /did you mean --collect\.timeout/],
     ['--web.config.file=/nonexistent/web.yml', /\/nonexistent\/web\.yml/, /does not exist/],
   ];
   for (const [argument, ...patterns] of cases) {
@@ -127,6 +131,12 @@ describe('a command line that cannot work', { concurrency: 2 }, () => {
       /\/id\b/,
       /keyfile=/,
     );
+  });
+
+  it('refuses a wrong URI of the environment, and names the variable', async () => {
+    const { code, stderr } = await runAgent([], { env: { LIBVIRT_DEFAULT_URI: 'qemu://system' } });
+    assert.equal(code, 1);
+    assert.match(stderr, /^virtlens: \$LIBVIRT_DEFAULT_URI: libvirt URI 'qemu:\/\/system': [^\n]+\n$/);
   });
 
   it('refuses a simulated host that there is not', () =>
@@ -218,7 +228,15 @@ describeLab('a daemon that refuses', ['libvirt', 'tls', 'sshd'], () => {
     assert.ok(!stderr.includes(password));
   });
 
-  it('because it has no such driver, which may come', async () => {
-    await assertRetries(`lxc+unix:///system?socket=${host.roSocket}`, /lxc/);
+  it('because it has no such driver', async () => {
+    for (const uri of ['xen:///system', 'lxc:///', 'foo:///bar']) {
+      const [driver, path] = uri.split('://') as [string, string];
+      await refuses(
+        `${driver}+unix://${path}?socket=${host.roSocket}`,
+        new RegExp(`${host.roSocket} has no driver for ${uri}`),
+        /no connection driver available/,
+        /qemu:\/\/\/system/,
+      );
+    }
   });
 });

@@ -4,38 +4,56 @@ import { asksFor, defineFlags, FlagError, HELP_ARGUMENTS } from './flags.ts';
 
 const GROUPS = ['state', 'block'] as const;
 
-const FLAGS = defineFlags({ usage: 'virtlens serve [flags]', description: 'Serves VMs.\n\nTo Prometheus.' }, [
-  {
-    name: 'libvirt.uri',
-    kind: 'string',
-    default: 'qemu:///system',
-    placeholder: 'URI',
-    env: 'LIBVIRT_URI',
-    help: 'Where libvirt is.',
-  },
-  {
-    name: 'libvirt.export-nova-metadata',
-    kind: 'boolean',
-    help: "Export Nova's metadata as labels of an info metric, for VMs that carry it.",
-  },
-  { name: 'web.listen-address', kind: 'list', default: [':9177'], placeholder: 'ADDRESS', help: 'Where to listen.' },
-  { name: 'web.config.file', kind: 'string', placeholder: 'FILE', help: 'TLS and users.' },
-  {
-    name: 'schema',
-    kind: 'list',
-    choices: ['kumina', 'c5c3'],
-    separator: ',',
-    default: ['kumina', 'c5c3'],
-    help: 'Naming schemes.',
-  },
-  { name: 'collect.timeout', kind: 'duration', default: 10_000, env: 'TIMEOUT', help: 'How long a scrape may take.' },
-  { name: 'collect.offset', kind: 'number', help: 'Any number.' },
-  { name: 'port', kind: 'number', whole: true, minimum: 0, maximum: 65535, default: 9100, help: 'The port.' },
-  { name: 'log.level', kind: 'choice', choices: ['debug', 'info'], default: 'info', help: 'The lowest level to log.' },
-  ...GROUPS.map(
-    (group) => ({ name: `collector.${group}`, kind: 'boolean', default: true, help: `Collect ${group}.` }) as const,
-  ),
-]);
+const FLAGS = defineFlags(
+  { usage: 'virtlens serve [flags]', description: 'Serves VMs.\n\nTo Prometheus.' },
+  [
+    {
+      name: 'libvirt.uri',
+      kind: 'string',
+      default: 'qemu:///system',
+      placeholder: 'URI',
+      env: 'LIBVIRT_URI',
+      help: 'Where libvirt is.',
+    },
+    {
+      name: 'libvirt.export-nova-metadata',
+      kind: 'boolean',
+      help: "Export Nova's metadata as labels of an info metric, for VMs that carry it.",
+    },
+    { name: 'web.listen-address', kind: 'list', default: [':9177'], placeholder: 'ADDRESS', help: 'Where to listen.' },
+    { name: 'web.config.file', kind: 'string', placeholder: 'FILE', help: 'TLS and users.' },
+    {
+      name: 'schema',
+      kind: 'list',
+      choices: ['kumina', 'c5c3'],
+      separator: ',',
+      default: ['kumina', 'c5c3'],
+      help: 'Naming schemes.',
+    },
+    {
+      name: 'collect.timeout',
+      kind: 'duration',
+      default: 10_000,
+      env: 'TIMEOUT',
+      aliases: ['exporter.timeout'],
+      help: 'How long a scrape may take.',
+    },
+    { name: 'collect.offset', kind: 'number', help: 'Any number.' },
+    { name: 'port', kind: 'number', whole: true, minimum: 0, maximum: 65535, default: 9100, help: 'The port.' },
+    {
+      name: 'log.level',
+      kind: 'choice',
+      choices: ['debug', 'info'],
+      synonyms: { trace: 'debug' },
+      default: 'info',
+      help: 'The lowest level to log.',
+    },
+    ...GROUPS.map(
+      (group) => ({ name: `collector.${group}`, kind: 'boolean', default: true, help: `Collect ${group}.` }) as const,
+    ),
+  ],
+  { 'old.password': 'use a file' },
+);
 
 test('defaults, with the types that the table says', () => {
   const values = FLAGS.parse([]);
@@ -79,6 +97,10 @@ for (const [argv, name, expected] of [
   [['--collect.offset=1.5e3'], 'collect.offset', 1500],
   [['--port=0'], 'port', 0],
   [['--log.level', 'debug'], 'log.level', 'debug'],
+  [['--log.level=DEBUG'], 'log.level', 'debug'],
+  [['--log.level=Trace'], 'log.level', 'debug'],
+  [['--exporter.timeout=3s'], 'collect.timeout', 3000],
+  [['--exporter.timeout=3s', '--collect.timeout', '4s'], 'collect.timeout', 4000],
   [['--'], 'port', 9100],
 ] as const) {
   test(`${argv.join(' ')} gives ${JSON.stringify(expected)}`, () => {
@@ -98,10 +120,18 @@ for (const [argv, code, message] of [
   [['-libvirt.uri=x'], 'ERR_FLAG_UNKNOWN', 'unknown flag -libvirt.uri: did you mean --libvirt.uri?'],
   [['--no-colector.block'], 'ERR_FLAG_UNKNOWN', 'unknown flag --no-colector.block: did you mean --no-collector.block?'],
   [['--no-libvirt.uri'], 'ERR_FLAG_UNKNOWN', 'unknown flag --no-libvirt.uri: did you mean --libvirt.uri?'],
-  [['--frobnicate'], 'ERR_FLAG_UNKNOWN', 'unknown flag --frobnicate: see --help for the flags there are'],
-  [['-x'], 'ERR_FLAG_UNKNOWN', 'unknown flag -x: see --help for the flags there are'],
-  [['--__proto__=1'], 'ERR_FLAG_UNKNOWN', 'unknown flag --__proto__: see --help for the flags there are'],
-  [['--toString'], 'ERR_FLAG_UNKNOWN', 'unknown flag --toString: see --help for the flags there are'],
+  [['--frobnicate'], 'ERR_FLAG_UNKNOWN', 'unknown flag --frobnicate: see --help for the list of flags'],
+  [['-x'], 'ERR_FLAG_UNKNOWN', 'unknown flag -x: see --help for the list of flags'],
+  [['--__proto__=1'], 'ERR_FLAG_UNKNOWN', 'unknown flag --__proto__: see --help for the list of flags'],
+  [['--toString'], 'ERR_FLAG_UNKNOWN', 'unknown flag --toString: see --help for the list of flags'],
+  [['--old.password=hunter2'], 'ERR_FLAG_UNKNOWN', 'there is no flag --old.password: use a file'],
+  [['--old.password', 'hunter2'], 'ERR_FLAG_UNKNOWN', 'there is no flag --old.password: use a file'],
+  [
+    ['--exporter.timeout=10'],
+    'ERR_FLAG_VALUE',
+    '--exporter.timeout cannot be "10": it must be a duration such as 10s, 1m30s or 500ms',
+  ],
+  [['--exporter.timeout'], 'ERR_FLAG_NO_VALUE', '--exporter.timeout needs a value: write --exporter.timeout=10s'],
   [['--libvirt.uri'], 'ERR_FLAG_NO_VALUE', '--libvirt.uri needs a value: write --libvirt.uri=URI'],
   [['--libvirt.uri', '--port=1'], 'ERR_FLAG_NO_VALUE', '--libvirt.uri needs a value: write --libvirt.uri=URI'],
   [
@@ -213,7 +243,8 @@ web:
   --web.config.file=FILE          TLS and users.
 
 collect:
-  --collect.timeout=10s           How long a scrape may take. (default 10s; environment: TIMEOUT)
+  --collect.timeout=10s           How long a scrape may take. (default 10s; environment: TIMEOUT;
+                                  also --exporter.timeout)
   --collect.offset=N              Any number.
 
 log:
@@ -228,14 +259,15 @@ other:
                                   kumina, c5c3)
   --port=N                        The port. (default 9100)
   -h, --help                      Show this help.
+  --version                       Print the version.
 `,
     );
     for (const line of FLAGS.help().split('\n')) assert.ok(line.length <= 100, line);
   });
 
   test('of a command without groups, and of one without flags', () => {
-    const plain = defineFlags({ usage: 'x', description: 'd' }, [{ name: 'version', kind: 'boolean', help: 'v.' }]);
-    assert.match(plain.help(), /\n\nflags:\n {2}--version {23}v\.\n {2}-h, --help/);
+    const plain = defineFlags({ usage: 'x', description: 'd' }, [{ name: 'verbose', kind: 'boolean', help: 'v.' }]);
+    assert.match(plain.help(), /\n\nflags:\n {2}--verbose {23}v\.\n {2}-h, --help/);
     assert.match(defineFlags({ usage: 'x', description: 'd' }, []).help(), /^usage: x\n\nd\n\nflags:\n {2}-h/);
   });
 });

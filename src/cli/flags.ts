@@ -12,6 +12,8 @@ interface FlagBase {
   readonly help: string;
   /** The environment variable that is used when the flag is not given. */
   readonly env?: string;
+  /** The names that replaced programs have for it. */
+  readonly aliases?: readonly string[];
 }
 
 interface TextFlag extends FlagBase {
@@ -58,8 +60,11 @@ interface ListFlag extends FlagBase {
 
 interface ChoiceFlag extends FlagBase {
   readonly kind: 'choice';
+  /** In lower case; a user may write them in any. */
   readonly choices: readonly string[];
   readonly default: string;
+  /** Other words for the choices, in lower case. */
+  readonly synonyms?: Readonly<Record<string, string>>;
 }
 
 export type Flag = TextFlag | BooleanFlag | NumberFlag | DurationFlag | ListFlag | ChoiceFlag;
@@ -114,17 +119,24 @@ export function asksFor(argv: readonly string[], ...names: readonly string[]): b
   return (end < 0 ? argv : argv.slice(0, end)).some((argument) => names.includes(argument));
 }
 
-/** What asks for a command's help. */
-export const HELP_ARGUMENTS = ['--help', '-h'] as const;
+/** What asks for a command's help; the last two are of the Go programs that virtlens replaces. */
+export const HELP_ARGUMENTS = ['--help', '-h', '--help-long', '--help-man'] as const;
 
-/** Makes the parser and the help text of a table of flags. `--help` and `-h` need no row: `parse` is not called then. */
+/** What asks for the version. */
+export const VERSION_ARGUMENT = '--version';
+
+/** Flags of replaced programs that virtlens does not have: by name, what to do instead. */
+export type RefusedFlags = Readonly<Record<string, string>>;
+
+/** Makes the parser and the help text of a table of flags. Help and version need no row: `parse` is not called for them. */
 export function defineFlags<const Table extends readonly Flag[]>(
   summary: CommandSummary,
   table: Table,
+  refused: RefusedFlags = {},
 ): FlagSet<Table> {
   return {
     // What the loop over the table fills in is what the mapped type says; the compiler cannot follow that.
-    parse: (argv, env = {}) => parseFlags(table, argv, env) as FlagValues<Table>,
+    parse: (argv, env = {}) => parseFlags(table, refused, argv, env) as FlagValues<Table>,
     help: () => renderHelp(summary, table),
   };
 }
@@ -135,33 +147,48 @@ type AnyValue = string | number | boolean | readonly string[] | undefined;
 
 function parseFlags(
   table: readonly Flag[],
+  refused: RefusedFlags,
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): Record<string, AnyValue> {
   const values: Record<string, AnyValue> = {};
   for (const flag of table)
     values[flag.name] = flag.default ?? (flag.kind === 'list' ? [] : flag.kind === 'boolean' ? false : undefined);
-  const given = readArguments(table, argv);
+  const given = readArguments(table, refused, argv);
   for (const flag of table) {
     const fromArguments = given.get(flag.name);
     const fromEnv = flag.env === undefined ? undefined : env[flag.env];
-    if (fromArguments !== undefined) values[flag.name] = convertAll(flag, fromArguments, `--${flag.name}`);
+    if (fromArguments !== undefined)
+      values[flag.name] = convertAll(flag, fromArguments.texts, `--${fromArguments.name}`);
     else if (fromEnv !== undefined && fromEnv !== '') values[flag.name] = convertAll(flag, [fromEnv], `$${flag.env}`);
   }
   return values;
 }
 
-/** The texts given for each flag, in their order. A boolean without a value is the text `true` or `false`. */
-function readArguments(table: readonly Flag[], argv: readonly string[]): Map<string, string[]> {
-  const flags = new Map(table.map((flag) => [flag.name, flag]));
+/** What was given for one flag. */
+interface GivenFlag {
+  /** The name that was used last: the flag's own or an alias. */
+  readonly name: string;
+  /** In their order. A boolean without a value is the text `true` or `false`. */
+  readonly texts: readonly string[];
+}
+
+function readArguments(
+  table: readonly Flag[],
+  refused: RefusedFlags,
+  argv: readonly string[],
+): ReadonlyMap<string, GivenFlag> {
+  const flags = new Map(table.flatMap((flag) => [flag.name, ...(flag.aliases ?? [])].map((name) => [name, flag])));
   const { tokens } = parseArgs({
     args: [...argv],
-    options: Object.fromEntries(table.map(({ name, kind }) => [name, { type: kind === 'boolean' ? kind : 'string' }])),
+    options: Object.fromEntries(
+      [...flags].map(([name, { kind }]) => [name, { type: kind === 'boolean' ? kind : 'string' }]),
+    ),
     strict: false,
     allowPositionals: true,
     tokens: true,
   });
-  const given = new Map<string, string[]>();
+  const given = new Map<string, GivenFlag>();
   for (const token of tokens) {
     if (token.kind === 'option-terminator') continue;
     const argument = argv[token.index]!;
@@ -170,21 +197,21 @@ function readArguments(table: readonly Flag[], argv: readonly string[]): Map<str
     const flag = argument.startsWith('--') ? flags.get(name) : undefined;
     if (flag === undefined) {
       const negated = argument.startsWith('--no-') ? flags.get(name.slice('no-'.length)) : undefined;
-      if (negated?.kind !== 'boolean') throw unknownFlag(argument, table);
+      if (negated?.kind !== 'boolean') throw refusedFlag(argument, refused) ?? unknownFlag(argument, table);
       if (value !== undefined)
         throw new FlagError(
           'ERR_FLAG_VALUE',
           `--${name} takes no value: write --${name} or --${negated.name}=${value}`,
         );
-      given.set(negated.name, ['false']);
+      given.set(negated.name, { name, texts: ['false'] });
     } else if (flag.kind === 'boolean') {
-      given.set(name, [value ?? 'true']);
+      given.set(flag.name, { name, texts: [value ?? 'true'] });
     } else {
       if (value === undefined || (!token.inlineValue && looksLikeFlag(value, flags))) {
         throw new FlagError('ERR_FLAG_NO_VALUE', `--${name} needs a value: write --${name}=${placeholderOf(flag)}`);
       }
-      const earlier = flag.kind === 'list' ? (given.get(name) ?? []) : [];
-      given.set(name, [...earlier, value]);
+      const earlier = flag.kind === 'list' ? (given.get(flag.name)?.texts ?? []) : [];
+      given.set(flag.name, { name, texts: [...earlier, value] });
     }
   }
   return given;
@@ -204,15 +231,29 @@ function strayArgument(argument: string, before: Flag | undefined): FlagError {
   return new FlagError('ERR_FLAG_STRAY', `unexpected argument ${quote(argument)}: ${fix}`);
 }
 
+/** The value is not repeated: it may be a password. */
+function refusedFlag(argument: string, refused: RefusedFlags): FlagError | undefined {
+  const name = argument.split('=', 1)[0]!.replace(/^--/, '');
+  if (!Object.hasOwn(refused, name)) return undefined;
+  return new FlagError('ERR_FLAG_UNKNOWN', `there is no flag --${name}: ${refused[name]}`);
+}
+
 function unknownFlag(argument: string, table: readonly Flag[]): FlagError {
   const shown = argument.split('=', 1)[0]!;
-  const bare = shown.replace(/^-+/, '');
-  const names = table.flatMap(({ name, kind }) => (kind === 'boolean' ? [name, `no-${name}`] : [name])).concat('help');
-  const nearest = findNearest(bare, names);
+  const fix = nearestFlag(shown.replace(/^-+/, ''), table);
   return new FlagError(
     'ERR_FLAG_UNKNOWN',
-    `unknown flag ${shown}: ${nearest === undefined ? 'see --help for the flags there are' : `did you mean --${nearest}?`}`,
+    `unknown flag ${shown}: ${fix === undefined ? 'see --help for the list of flags' : `did you mean --${fix}?`}`,
   );
+}
+
+/** The nearest flag as it is to be written: with `no-` where that was meant and can be. */
+function nearestFlag(name: string, table: readonly Flag[]): string | undefined {
+  const names = [...table.map((flag) => flag.name), 'help', 'version'];
+  const positive = /^no-/i.test(name) ? name.slice('no-'.length) : undefined;
+  const nearest = findNearest(positive ?? name, names);
+  const isBoolean = table.some((flag) => flag.name === nearest && flag.kind === 'boolean');
+  return positive !== undefined && isBoolean ? `no-${nearest}` : nearest;
 }
 
 /** The value of a flag from the texts given for it. `source` is how the user named it. */
@@ -238,8 +279,7 @@ function convert(flag: Exclude<Flag, ListFlag>, text: string, source: string): A
       if (/^(0|f|false)$/i.test(text)) return false;
       throw badValue(source, text, 'true or false');
     case 'choice':
-      if (flag.choices.includes(text)) return text;
-      throw badValue(source, text, `one of ${flag.choices.join(', ')}`);
+      return convertChoice(flag, text, source);
     case 'duration': {
       const milliseconds = parseDuration(text);
       if (milliseconds === undefined) throw badValue(source, text, 'a duration such as 10s, 1m30s or 500ms');
@@ -248,6 +288,13 @@ function convert(flag: Exclude<Flag, ListFlag>, text: string, source: string): A
     case 'number':
       return convertNumber(flag, text, source);
   }
+}
+
+function convertChoice({ choices, synonyms = {} }: ChoiceFlag, text: string, source: string): string {
+  const word = text.toLowerCase();
+  const choice = Object.hasOwn(synonyms, word) ? synonyms[word]! : word;
+  if (choices.includes(choice)) return choice;
+  throw badValue(source, text, `one of ${choices.join(', ')}`);
 }
 
 function convertNumber(flag: NumberFlag, text: string, source: string): number {
@@ -278,7 +325,11 @@ function renderHelp({ usage, description }: CommandSummary, table: readonly Flag
     lines.push('', `${group}:`, ...flags.flatMap(renderFlag));
   }
   lines.push('', table.some(({ name }) => name.includes('.')) ? 'other:' : 'flags:');
-  lines.push(...(groups.get('') ?? []).flatMap(renderFlag), ...renderRow('-h, --help', 'Show this help.'));
+  lines.push(
+    ...(groups.get('') ?? []).flatMap(renderFlag),
+    ...renderRow('-h, --help', 'Show this help.'),
+    ...renderRow(VERSION_ARGUMENT, 'Print the version.'),
+  );
   return `${lines.join('\n')}\n`;
 }
 
@@ -291,6 +342,7 @@ function renderFlag(flag: Flag): string[] {
     flag.kind === 'list' ? (flag.separator === undefined ? 'repeatable' : 'repeatable, or separated by commas') : '',
     describeDefault(flag),
     flag.env === undefined ? '' : `environment: ${flag.env}`,
+    flag.aliases === undefined ? '' : `also ${flag.aliases.map((name) => `--${name}`).join(', ')}`,
   ].filter((note) => note !== '');
   return renderRow(left, notes.length === 0 ? flag.help : `${flag.help} (${notes.join('; ')})`);
 }

@@ -13,6 +13,8 @@ export interface Machine {
   readonly isStdinNull: boolean;
   readonly stdout: Writable;
   readonly stderr: Writable;
+  /** Descriptors of the sockets that systemd, or what works like it, has opened for this process (sd_listen_fds(3)). */
+  readonly inheritedSockets: readonly number[];
   /** The machine's name. */
   readonly hostname: string;
   readonly clock: Clock;
@@ -35,6 +37,7 @@ export function currentMachine(): Machine {
     get isStdinNull() {
       return isNullDevice(0);
     },
+    inheritedSockets: findInheritedSockets(process.env, process.pid),
     stdout: process.stdout,
     stderr: process.stderr,
     hostname: hostname(),
@@ -42,6 +45,13 @@ export function currentMachine(): Machine {
     onSignal: takeSignals,
     onUncaughtException: (callback) => void process.on('uncaughtException', callback),
   };
+}
+
+/** They follow the three standard streams. The variables may be left over from a parent: LISTEN_PID says whose they are. */
+export function findInheritedSockets(env: Machine['env'], pid: number): readonly number[] {
+  const count = /^\d{1,4}$/.test(env.LISTEN_FDS ?? '') ? Number(env.LISTEN_FDS) : 0;
+  if (env.LISTEN_PID !== String(pid)) return [];
+  return Array.from({ length: count }, (_, index) => 3 + index);
 }
 
 /** Whether a descriptor is /dev/null: a character device that is no terminal. */

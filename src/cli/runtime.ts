@@ -24,6 +24,8 @@ const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '131072' };
 export function settleRuntime({ takesSigusr1 }: { readonly takesSigusr1: boolean }): void {
   const { execArgv, execPath, argv, env, execve } = process;
   if (execve === undefined || process.platform === 'win32' || execArgv.includes(FLAGS[0]!)) return;
+  // Node.js closes at execve what it inherited beyond the standard streams: sockets of systemd would be lost.
+  if (env.LISTEN_PID === String(process.pid)) return;
   const flags = takesSigusr1 ? FLAGS : [...FLAGS, NO_DEBUGGER];
   try {
     execve.call(process, execPath, [execPath, ...flags, ...execArgv, ...argv.slice(1)], { ...ENVIRONMENT, ...env });

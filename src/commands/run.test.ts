@@ -30,14 +30,29 @@ test('without a command the help is that of the first, and lists all', async () 
 });
 
 test('the version, and a command that there is not', async () => {
-  for (const argv of [['version'], ['--version'], ['serve', '--version']]) {
-    assert.match((await run(...argv)).stdout, /^virtlens \d+\.\d+\.\d+\n$/);
+  const commands = COMMANDS.map(({ name }) => [name, '--version']);
+  for (const argv of [['version'], ['--version'], ['--log.level=debug', '--version'], ...commands]) {
+    const { code, stdout, stderr } = await run(...argv);
+    assert.match(stdout, /^virtlens \d+\.\d+\.\d+\n$/);
+    assert.deepEqual([code, stderr], [0, '']);
   }
   assert.deepEqual(await run('stray'), {
     code: 1,
     stdout: '',
-    stderr: "virtlens: 'stray' is no command; the commands are serve, nova, telegraf, sim\n",
+    stderr: "virtlens: 'stray' is not a command; the commands are serve, nova, telegraf, sim\n",
   });
+});
+
+test('help COMMAND is COMMAND --help', async () => {
+  for (const { name } of COMMANDS) {
+    const { code, stdout } = await run('help', name);
+    assert.deepEqual([code, stdout], [0, (await run(name, '--help')).stdout]);
+  }
+  for (const argument of ['--help-long', '--help-man']) {
+    assert.equal((await run(argument)).stdout, (await run('--help')).stdout);
+  }
+  assert.match((await run('help', 'stray')).stderr, /^virtlens: 'stray' is not a command; the commands are serve/);
+  assert.equal((await run('help', '--help')).stdout, (await run('--help')).stdout);
 });
 
 test('signals are held for the command that takes them, found before anything is loaded', () => {

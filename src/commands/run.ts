@@ -1,26 +1,29 @@
-import { asksFor, HELP_ARGUMENTS } from '../cli/flags.ts';
+import { asksFor, HELP_ARGUMENTS, VERSION_ARGUMENT } from '../cli/flags.ts';
 import type { Machine } from '../cli/machine.ts';
 import { VERSION } from '../cli/version.ts';
 import { COMMANDS, findCommand, isNamed } from './index.ts';
 
 /** Runs the command that the first argument names, or the first of all when it is a flag or missing. Settles with the exit code. */
 export async function runCommand(argv: readonly string[], machine: Machine): Promise<number> {
-  if (argv[0] === 'version') {
-    machine.stdout.write(`virtlens ${VERSION}\n`);
-    return 0;
-  }
-  const args = argv[0] === 'help' ? ['--help'] : argv;
+  // `virtlens help nova` is `virtlens nova --help`.
+  const args = argv[0] === 'help' ? [...argv.slice(1, 2), '--help'] : argv[0] === 'version' ? [VERSION_ARGUMENT] : argv;
   const info = findCommand(args);
   if (info === undefined) {
     const names = COMMANDS.map(({ name }) => name).join(', ');
-    machine.stderr.write(`virtlens: '${args[0]}' is no command; the commands are ${names}\n`);
+    machine.stderr.write(`virtlens: '${args[0]}' is not a command; the commands are ${names}\n`);
     return 1;
   }
   const command = await info.load();
   const ownArgs = isNamed(args) ? args.slice(1) : args;
-  if (!asksFor(ownArgs, ...HELP_ARGUMENTS)) return command.run(ownArgs, machine);
-  machine.stdout.write(command.help() + (isNamed(args) ? '' : listCommands()));
-  return 0;
+  if (asksFor(ownArgs, ...HELP_ARGUMENTS)) {
+    machine.stdout.write(command.help() + (isNamed(args) ? '' : listCommands()));
+    return 0;
+  }
+  if (asksFor(ownArgs, VERSION_ARGUMENT)) {
+    machine.stdout.write(`virtlens ${VERSION}\n`);
+    return 0;
+  }
+  return command.run(ownArgs, machine);
 }
 
 function listCommands(): string {

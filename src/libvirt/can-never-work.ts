@@ -27,6 +27,9 @@ const NEEDS_A_PERSON: Readonly<Record<TransportErrorCode | LibvirtErrorCode, boo
   ERR_LIBVIRT_BUSY: false,
   ERR_LIBVIRT_READ_ONLY: false,
   ERR_LIBVIRT_AUTH: true,
+  // Both may be started later than virtlens.
+  ERR_LIBVIRT_AUTH_UNAVAILABLE: false,
+  ERR_LIBVIRT_NO_DRIVER: true,
 };
 
 /**

@@ -4,6 +4,7 @@ import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { FakeClock, settle } from '../../test/support/fake-clock.ts';
 import { createSimulator, type Simulator, type SimulatorOptions } from '../sim/daemon/simulator.ts';
+import { canNeverWork } from './can-never-work.ts';
 import { type ClientOptions, LibvirtClient } from './client.ts';
 import { EVENT_KINDS, LIFECYCLE } from './wire/event-kinds.ts';
 import { encodeFrame, MESSAGE_TYPE, PROGRAM } from './wire/frame.ts';
@@ -94,8 +95,6 @@ describe('the handshake', () => {
 
   for (const [types, words] of [
     [[1], /^the simulator wants SASL authentication, which virtlens does not do: use the local read-only socket/],
-    [[2], /wants polkit authentication.*: use the read-only socket, run as root, or set auth_unix_rw = "none"/],
-    [[1, 2], /wants SASL or polkit authentication/],
     [[9], /wants type 9 authentication/],
   ] as const) {
     it(`says what to do about authentication ${types.join(' and ')}`, async () => {
@@ -108,6 +107,78 @@ describe('the handshake', () => {
       assert.equal(stream.destroyed, true);
     });
   }
+
+  it("does polkit's authentication where the daemon asks for it", async () => {
+    for (const authTypes of [[2], [1, 2]]) {
+      start({ authTypes });
+      const client = await open();
+      assert.equal((await client.call('connectGetUri', undefined)).uri, 'qemu:///system');
+      assert.deepEqual([simulator.counters.received('authPolkit')], [1]);
+    }
+  });
+
+  it('calls nothing but authList where root is let in without', async () => {
+    start({ authTypes: [0, 2], polkit: 'refused' });
+    await open();
+    assert.equal(simulator.counters.received('authPolkit'), 0);
+  });
+
+  for (const [polkit, description, readWrite, code, isFinal, words] of [
+    [
+      'refused',
+      'unix socket /run/libvirt/libvirt-sock-ro',
+      false,
+      'ERR_LIBVIRT_AUTH',
+      true,
+      /^unix socket \S+: polkit does not allow this user the action org\.libvirt\.unix\.monitor \(authentication failed: access denied by policy\); allow it with a rule in \/etc\/polkit-1\/rules\.d\/ on the daemon's host$/,
+    ],
+    [
+      'refused',
+      'unix socket /run/libvirt/virtqemud-sock',
+      false,
+      'ERR_LIBVIRT_AUTH',
+      true,
+      /action org\.libvirt\.unix\.manage .*, or use the read-only socket$/,
+    ],
+    ['refused', 'ssh host', false, 'ERR_LIBVIRT_AUTH', true, /org\.libvirt\.unix\.monitor/],
+    ['refused', 'ssh host', true, 'ERR_LIBVIRT_AUTH', true, /org\.libvirt\.unix\.manage/],
+    [
+      'unavailable',
+      'the simulator',
+      false,
+      'ERR_LIBVIRT_AUTH_UNAVAILABLE',
+      false,
+      /^the simulator wants polkit authentication, and cannot ask polkit: error from service: .*; start polkit and D-Bus/,
+    ],
+  ] as const) {
+    it(`says what polkit said: ${polkit} at ${description}, ${readWrite ? 'read-write' : 'read-only'}`, async () => {
+      start({ authTypes: [2], polkit });
+      const stream = simulator.connect();
+      await assert.rejects(
+        LibvirtClient.open(stream, { description, remoteName: 'qemu:///system', readWrite }),
+        (error) => {
+          assert.equal(canNeverWork(error), isFinal);
+          return is(code, words)(error);
+        },
+      );
+      assert.equal(stream.destroyed, true);
+    });
+  }
+
+  it('says that the daemon does not have the driver', async () => {
+    for (const code of [REMOTE_ERROR.noConnect, REMOTE_ERROR.configUnsupported]) {
+      const message = 'no connection driver available for xen:///system';
+      start({ faults: [{ procedure: 'connectOpen', error: { code, message } }] });
+      const options = { description: 'the simulator', remoteName: 'xen:///system' };
+      await assert.rejects(LibvirtClient.open(simulator.connect(), options), (error) => {
+        assert.equal(canNeverWork(error), true);
+        return is(
+          'ERR_LIBVIRT_NO_DRIVER',
+          /^the simulator has no driver for xen:\/\/\/system: no connection driver/,
+        )(error);
+      });
+    }
+  });
 
   it('leaves nothing open when the daemon says nothing, refuses or goes away', async () => {
     const endings: ReadonlyArray<readonly [SimulatorOptions, () => Partial<ClientOptions>, LibvirtErrorCode, RegExp]> =

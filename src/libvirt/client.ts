@@ -1,11 +1,12 @@
 import type { Duplex } from 'node:stream';
 import { type Clock, SYSTEM_CLOCK } from '../base/clock.ts';
 import { quote } from '../base/text.ts';
+import { authenticate } from './authentication.ts';
 import type { KeepaliveOptions } from './keepalive.ts';
 import { type CallObserver, type CallOptions, RpcConnection } from './rpc-connection.ts';
 import { EVENT_KINDS, type EventName, type EventPayload } from './wire/event-kinds.ts';
 import type { Frame } from './wire/frame.ts';
-import { LibvirtError } from './wire/libvirt-error.ts';
+import { isRemoteError, LibvirtError, REMOTE_ERROR } from './wire/libvirt-error.ts';
 import {
   type ArgsOf,
   FEATURE,
@@ -67,8 +68,6 @@ const CLOSE_GRACE_MS = 2_000;
 const EVENT_QUEUE_MAX = 65_536;
 const EVENT_QUEUE_BYTES_MAX = 32 * 1024 * 1024;
 const EVENTS_PER_TURN_MAX = 256;
-const AUTH_NONE = 0;
-const AUTH_NAMES: Readonly<Record<number, string>> = { 1: 'SASL', 2: 'polkit' };
 
 const allEventNames = Object.keys(EVENT_KINDS) as EventName[];
 const eventNames = new Map(allEventNames.map((name) => [EVENT_KINDS[name].procedure, name]));
@@ -204,12 +203,29 @@ export class LibvirtClient {
   }
 
   async #handshake(): Promise<void> {
-    const { signal, remoteName } = this.#options;
+    const { signal } = this.#options;
+    const { description, readOnly } = this;
     const { types } = await this.call('authList', undefined, { signal });
-    if (types.length > 0 && !types.includes(AUTH_NONE)) throw authError(this.description, types);
-    await this.call('connectOpen', { name: remoteName, flags: this.readOnly ? READ_ONLY_FLAG : 0 }, { signal });
+    const authPolkit = () => this.call('authPolkit', undefined, { signal });
+    await authenticate({ types, description, readOnly, authPolkit });
+    await this.#openHypervisor();
     if (await this.#supports(FEATURE.programKeepalive, { signal })) {
       this.#rpc.startKeepalive(this.#options.keepalive ?? DEFAULT_KEEPALIVE);
+    }
+  }
+
+  async #openHypervisor(): Promise<void> {
+    const { signal, remoteName } = this.#options;
+    try {
+      await this.call('connectOpen', { name: remoteName, flags: this.readOnly ? READ_ONLY_FLAG : 0 }, { signal });
+    } catch (error) {
+      if (!isRemoteError(error, REMOTE_ERROR.noConnect, REMOTE_ERROR.configUnsupported)) throw error;
+      throw new LibvirtError(
+        'ERR_LIBVIRT_NO_DRIVER',
+        `${this.description} has no driver for ${remoteName}: ${(error as LibvirtError).message}; use a URI of a driver that this ` +
+          'daemon has, such as qemu:///system, or install the driver and restart the daemon',
+        { cause: error },
+      );
     }
   }
 
@@ -331,15 +347,4 @@ export class LibvirtClient {
       (each) => each.name === name && (each.domainUuid === undefined || each.domainUuid === payload.domain.uuid),
     );
   }
-}
-
-function authError(description: string, types: readonly number[]): LibvirtError {
-  const wanted = types.map((type) => AUTH_NAMES[type] ?? `type ${type}`).join(' or ');
-  const fix = types.includes(2)
-    ? 'use the read-only socket, run as root, or set auth_unix_rw = "none" in libvirtd.conf for a socket that only the right group may open'
-    : 'use the local read-only socket, a TLS or SSH URI, or a daemon whose auth_tcp, auth_tls or auth_unix_ro is "none"';
-  return new LibvirtError(
-    'ERR_LIBVIRT_AUTH',
-    `${description} wants ${wanted} authentication, which virtlens does not do: ${fix}`,
-  );
 }

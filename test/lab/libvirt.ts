@@ -22,6 +22,7 @@ import { Cage, type CagedProcess, randomName, tail, waitFor } from './cage.ts';
 import { type Certificates, makeCertificates } from './certificates.ts';
 import { type DiskSpec, type DomainSpec, domainXml } from './guests.ts';
 import { CACHE_DIR } from './kernel.ts';
+import { POLKIT_CONFIG, POLKIT_SETUP, Polkit } from './polkit.ts';
 import { findFreePort } from './ports.ts';
 import { runTool, TOOL_PATH } from './tools.ts';
 
@@ -35,6 +36,8 @@ export interface LibvirtOptions {
   readonly config?: readonly string[];
   /** Lines added to qemu.conf. */
   readonly qemuConfig?: readonly string[];
+  /** A system bus and polkit beside it, which libvirtd asks about every client; see `polkit`. */
+  readonly polkit?: boolean;
   /** The host name that libvirt reports; a random one by default. */
   readonly hostname?: string;
 }
@@ -62,6 +65,7 @@ export class LibvirtHost implements AsyncDisposable {
   readonly certificates: Certificates | undefined;
   /** A second authority, that the daemon does not know and that does not know the daemon. */
   readonly strangeCertificates: Certificates | undefined;
+  #polkit: Polkit | undefined;
   #daemon: CagedProcess | undefined;
   #imageCount = 0;
 
@@ -85,7 +89,7 @@ export class LibvirtHost implements AsyncDisposable {
     const hostname = options.hostname ?? randomName('lab-');
     const tcpPort = options.tcp === undefined ? undefined : await findFreePort();
     const tlsPort = options.tls === true ? await findFreePort() : undefined;
-    const setup = SETUP.replaceAll('BRIDGE', bridge);
+    const setup = SETUP.replaceAll('BRIDGE', bridge) + (options.polkit === true ? POLKIT_SETUP : '');
     const cage = await Cage.open({ setup, hostname, privateNetwork: !listens, links: listens ? [bridge] : [] });
     try {
       const certificates = options.tls === true ? makeCertificates(join(cage.dir, 'pki')) : undefined;
@@ -93,6 +97,7 @@ export class LibvirtHost implements AsyncDisposable {
         options.tls === true ? makeCertificates(join(cage.dir, 'strange-pki'), 'stranger') : undefined;
       const host = new LibvirtHost(cage, { bridge, hostname, tcpPort, tlsPort, certificates, strangeCertificates });
       host.#writeConfig(options);
+      if (options.polkit === true) host.#polkit = await Polkit.start(cage);
       await cage.start('virtlogd', ['virtlogd', '-f', '/etc/libvirt/virtlogd.conf', '-p', '/run/libvirt/virtlogd.pid']);
       await host.#startDaemon();
       host.#keepCapabilities();
@@ -101,6 +106,12 @@ export class LibvirtHost implements AsyncDisposable {
       await cage.stop();
       throw error;
     }
+  }
+
+  /** Its polkit, when it was started with one. */
+  get polkit(): Polkit {
+    if (this.#polkit === undefined) throw new Error('lab: this host has no polkit');
+    return this.#polkit;
   }
 
   /** The private /run/libvirt. */
@@ -322,7 +333,8 @@ export class LibvirtHost implements AsyncDisposable {
       `host_uuid = "${randomUUID()}"`,
       'log_outputs = "3:file:/var/log/libvirt/libvirtd.log"',
     ];
-    writeConfigFile(join(etc, 'libvirtd.conf'), own, options.config ?? []);
+    const polkit = options.polkit === true ? POLKIT_CONFIG : [];
+    writeConfigFile(join(etc, 'libvirtd.conf'), own, [...polkit, ...(options.config ?? [])]);
     writeFileSync(join(etc, 'virtlogd.conf'), 'log_outputs = "3:stderr"\n');
     // Guests as root with no confinement: the images are in a directory that only root can enter.
     const qemu = [

@@ -10,7 +10,16 @@ export const TOOL_PATH = [process.env.PATH ?? '', '/usr/local/sbin', '/usr/sbin'
 );
 
 /** The parts of the lab that a test may ask for. */
-export type LabPart = 'libvirt' | 'busy-guest' | 'sshd' | 'tls' | 'prometheus' | 'promtool' | 'exporter' | 'influxdb';
+export type LabPart =
+  | 'libvirt'
+  | 'busy-guest'
+  | 'sshd'
+  | 'tls'
+  | 'prometheus'
+  | 'promtool'
+  | 'exporter'
+  | 'influxdb'
+  | 'polkit';
 
 const PROGRAMS: Record<LabPart, readonly string[]> = {
   libvirt: ['libvirtd', 'virtlogd', 'virsh', 'qemu-system-x86_64', 'qemu-img'],
@@ -21,6 +30,7 @@ const PROGRAMS: Record<LabPart, readonly string[]> = {
   promtool: ['promtool'],
   exporter: ['prometheus-libvirt-exporter'],
   influxdb: ['influxd'],
+  polkit: ['dbus-daemon', 'dbus-send', 'setpriv'],
 };
 
 let namespaceRefusal: string | false | undefined;
@@ -36,6 +46,9 @@ export function unavailable(...parts: readonly LabPart[]): string | false {
       if (findProgram(program) === undefined) {
         return `${program} is not installed (npm test as root on Debian or Ubuntu installs it)`;
       }
+    }
+    if (part === 'polkit' && findPolkitd() === undefined) {
+      return 'polkitd is not installed (npm test as root on Debian or Ubuntu installs it)';
     }
     if (part === 'busy-guest' && kernelFiles() === undefined) {
       return 'the guest kernel is not there (npm test as root on Debian fetches it)';
@@ -57,6 +70,21 @@ export function findProgram(name: string): string | undefined {
     }
   }
   return undefined;
+}
+
+/** Where distributions install polkitd: it is not meant to be on the PATH. */
+const POLKITD_PATHS = ['/usr/lib/polkit-1/polkitd', '/usr/libexec/polkitd'];
+
+/** The path of polkitd, or undefined. */
+export function findPolkitd(): string | undefined {
+  return POLKITD_PATHS.find((path) => {
+    try {
+      accessSync(path, constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** A program's output; throws with its standard error when it fails. For short programs only. */

@@ -100,6 +100,7 @@ export const PROCEDURE_VALUES: {
     }),
   ],
   authList: [none, record({ types: list(int32) })],
+  authPolkit: [none, record({ complete: int32 })],
   connectListAllDomains: [
     record({ needResults: int32, flags: uint32 }),
     record({ domains: list(domain), count: uint32 }),

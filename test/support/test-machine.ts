@@ -26,6 +26,7 @@ export class TestMachine implements Machine {
   readonly env: Readonly<Record<string, string>>;
   readonly stdin = new PassThrough();
   readonly isStdinNull: boolean;
+  readonly inheritedSockets: readonly number[];
   readonly stdout = new KeptOutput();
   readonly stderr = new KeptOutput();
   readonly hostname = 'machine';
@@ -37,10 +38,17 @@ export class TestMachine implements Machine {
   constructor({
     env = {},
     isStdinNull = false,
+    inheritedSockets = [],
     clock = SYSTEM_CLOCK,
-  }: { env?: Record<string, string>; isStdinNull?: boolean; clock?: Clock } = {}) {
+  }: {
+    env?: Record<string, string>;
+    isStdinNull?: boolean;
+    inheritedSockets?: readonly number[];
+    clock?: Clock;
+  } = {}) {
     this.env = env;
     this.isStdinNull = isStdinNull;
+    this.inheritedSockets = inheritedSockets;
     this.clock = clock;
   }
 

@@ -5,6 +5,16 @@ import { quote, quoteIfNeeded } from '../../base/text.ts';
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
+/** The names of levels in other programs' logs. */
+export const LOG_LEVEL_SYNONYMS = {
+  trace: 'debug',
+  warning: 'warn',
+  err: 'error',
+  critical: 'error',
+  fatal: 'error',
+  panic: 'error',
+} as const;
+
 export const LOG_FORMATS = ['logfmt', 'json'] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
 

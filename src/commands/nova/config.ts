@@ -1,5 +1,6 @@
 import { defineFlags } from '../../cli/flags.ts';
-import { readUriFlag } from '../../cli/uri-flag.ts';
+import type { Machine } from '../../cli/machine.ts';
+import { readUriFlag, URI_DEFAULT_HELP } from '../../cli/uri-flag.ts';
 import type { LibvirtUri } from '../../libvirt/uri.ts';
 
 /** What `virtlens nova` was asked to do. */
@@ -8,6 +9,8 @@ export interface NovaConfig {
   readonly path: string;
   readonly port: number;
   readonly logFile: string;
+  /** Lines for the log about the configuration itself. */
+  readonly notices: readonly string[];
 }
 
 const FLAGS = defineFlags(
@@ -20,9 +23,8 @@ const FLAGS = defineFlags(
     {
       kind: 'string',
       name: 'uri',
-      default: 'qemu:///system',
       placeholder: 'URI',
-      help: 'The libvirt daemon to read, such as qemu+ssh://root@host/system.',
+      help: `The libvirt daemon to read, such as qemu+ssh://root@host/system, or an alias of libvirt.conf. ${URI_DEFAULT_HELP}`,
     },
     {
       kind: 'string',
@@ -58,7 +60,7 @@ export const novaHelp = FLAGS.help;
  * Reads a command line.
  * @throws FlagError
  */
-export function readNovaConfig(argv: readonly string[]): NovaConfig {
-  const flags = FLAGS.parse(argv);
-  return { uri: readUriFlag(flags.uri), path: flags.path, port: flags.port, logFile: flags.log };
+export function readNovaConfig(argv: readonly string[], env: Machine['env']): NovaConfig {
+  const flags = FLAGS.parse(argv, env);
+  return { ...readUriFlag(flags.uri, env), path: flags.path, port: flags.port, logFile: flags.log };
 }

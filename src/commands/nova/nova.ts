@@ -28,7 +28,7 @@ export const NOVA: Command = { help: novaHelp, run: (argv, machine) => runNova(a
 export async function runNova(argv: readonly string[], machine: Machine, open: OpenCollector): Promise<number> {
   const complain = (message: string) => void machine.stderr.write(`virtlens nova: ${message}\n`);
   try {
-    const config = readNovaConfig(argv);
+    const config = readNovaConfig(argv, machine.env);
     const log = openRotatingFile({ path: config.logFile, onTrouble: complain });
     try {
       const failure = await serve(config, createNovaLogger(log, machine.clock), machine, open, complain);
@@ -56,6 +56,7 @@ async function serve(
   machine.onSignal(['SIGTERM', 'SIGINT'], () => end(undefined));
   const { uri, path, logFile } = config;
   const { clock } = machine;
+  for (const notice of config.notices) logger.warn(notice);
   const schemas = createSchemaSet(['nova']);
   const collector = open({ uri, wanted: schemas.needs, isHopeless: canNeverWork, clock, logger });
   const leaveOutLate = createLateFilter(logger);

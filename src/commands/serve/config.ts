@@ -1,10 +1,12 @@
 import { quote } from '../../base/text.ts';
 import { defineFlags, type Flag, FlagError } from '../../cli/flags.ts';
-import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../../cli/log/logging.ts';
-import { readUriFlag } from '../../cli/uri-flag.ts';
+import { LOG_FORMATS, LOG_LEVEL_SYNONYMS, LOG_LEVELS, type LogFormat, type LogLevel } from '../../cli/log/logging.ts';
+import type { Machine } from '../../cli/machine.ts';
+import { URI_DEFAULT_HELP } from '../../cli/uri-flag.ts';
 import type { LibvirtUri } from '../../libvirt/uri.ts';
 import { COLLECTED, COLLECTED_NAMES, type CollectedName } from '../../model/collected.ts';
 import { SCHEMA_NAMES, type SchemaName, schemaHelp } from '../../schemas/schema-set.ts';
+import { readLibvirtUri } from './libvirt-uri.ts';
 
 /** What `virtlens serve` was asked to do. */
 export interface ServeConfig {
@@ -20,11 +22,19 @@ export interface ServeConfig {
   /** Between collections in the background; absent when scrapes collect. */
   readonly collectIntervalMs: number | undefined;
   readonly listenAddresses: readonly string[];
+  /** Listens on the sockets that systemd passes, not on the addresses. */
+  readonly isSocketActivated: boolean;
   readonly telemetryPath: string;
+  /** Absent: there is no path for libvirt's health. */
+  readonly healthPath: string | undefined;
   readonly webConfigFile: string | undefined;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
+  /** Lines for the log about the configuration itself. */
+  readonly notices: readonly string[];
 }
+
+const NO_CONCURRENCY = '--exporter.max-concurrent-collects has no effect: one call reads many VMs';
 
 /** A shorter time cannot be kept. */
 const DURATION_MIN_MS = 100;
@@ -46,9 +56,17 @@ const FLAG_TABLE = [
   {
     kind: 'string',
     name: 'libvirt.uri',
-    default: 'qemu:///system',
     placeholder: 'URI',
-    help: 'The libvirt daemon to read: driver[+transport]://[user@][host][:port]/path[?parameters], with transport unix, tcp, tls or ssh. test:///default is a simulated host inside virtlens.',
+    help:
+      'The libvirt daemon to read: driver[+transport]://[user@][host][:port]/path[?parameters], with transport unix, tcp, tls or ssh; ' +
+      'an alias of libvirt.conf; or the path of a socket, such as /run/libvirt/libvirt-sock-ro. ' +
+      `${URI_DEFAULT_HELP} test:///default is a simulated host inside virtlens.`,
+  },
+  {
+    kind: 'string',
+    name: 'libvirt.driver',
+    placeholder: 'URI',
+    help: 'What to open at the socket that --libvirt.uri is the path of: qemu:///system (the default), xen:///system, …',
   },
   {
     kind: 'boolean',
@@ -60,7 +78,12 @@ const FLAG_TABLE = [
     name: 'web.listen-address',
     default: [':9177'],
     placeholder: 'ADDRESS',
-    help: 'Address to listen on, such as :9177, 127.0.0.1:9177 or [::1]:9177. May be repeated.',
+    help: 'Address to listen on, such as :9177, 127.0.0.1:9177 or [::1]:9177.',
+  },
+  {
+    kind: 'boolean',
+    name: 'web.systemd-socket',
+    help: 'Listen on the sockets that systemd passes (socket activation) instead of addresses.',
   },
   {
     kind: 'string',
@@ -68,6 +91,12 @@ const FLAG_TABLE = [
     default: '/metrics',
     placeholder: 'PATH',
     help: 'Path under which the metrics are served.',
+  },
+  {
+    kind: 'string',
+    name: 'web.health-path',
+    placeholder: 'PATH',
+    help: 'Path that is 200 while libvirt can be reached, else 503. Without it there is no such path; /-/healthy and /-/ready always are.',
   },
   {
     kind: 'string',
@@ -102,6 +131,7 @@ const FLAG_TABLE = [
   {
     kind: 'duration',
     name: 'collect.timeout',
+    aliases: ['exporter.timeout'],
     default: 10_000,
     placeholder: 'DURATION',
     help: 'How long a scrape may take that does not state its own limit (Prometheus does).',
@@ -112,10 +142,26 @@ const FLAG_TABLE = [
     placeholder: 'DURATION',
     help: 'Collect in the background at this interval and answer scrapes at once with the last collection. Without it, scrapes collect.',
   },
-  { kind: 'choice', name: 'log.level', choices: LOG_LEVELS, default: 'info', help: 'Lowest level that is logged.' },
+  {
+    kind: 'choice',
+    name: 'log.level',
+    choices: LOG_LEVELS,
+    synonyms: LOG_LEVEL_SYNONYMS,
+    default: 'info',
+    help: 'Lowest level that is logged.',
+  },
   { kind: 'choice', name: 'log.format', choices: LOG_FORMATS, default: 'logfmt', help: 'Form of the log.' },
-  { kind: 'boolean', name: 'version', help: 'Print the version and end.' },
+  {
+    kind: 'number',
+    name: 'exporter.max-concurrent-collects',
+    placeholder: 'N',
+    help: "Accepted for compatibility with inovex's exporter. It has no effect: one call reads many VMs.",
+  },
 ] as const satisfies readonly Flag[];
+
+/** For bykvaadm's exporter and its forks, which take them for SASL. */
+const NO_SASL =
+  'virtlens does not do SASL; leave it out and use --libvirt.uri with the local read-only socket, TLS (qemu+tls://host/system) or SSH (qemu+ssh://user@host/system)';
 
 const FLAGS = defineFlags(
   {
@@ -125,6 +171,10 @@ const FLAGS = defineFlags(
       'flags, same names.',
   },
   [...FLAG_TABLE, ...COLLECTOR_FLAGS],
+  {
+    'libvirt.auth.username': NO_SASL,
+    'libvirt.auth.password': NO_SASL,
+  },
 );
 
 /** What `virtlens serve --help` prints. */
@@ -134,10 +184,12 @@ export const serveHelp = FLAGS.help;
  * Reads a command line.
  * @throws FlagError
  */
-export function readServeConfig(argv: readonly string[]): ServeConfig {
-  const flags = FLAGS.parse(argv);
+export function readServeConfig(argv: readonly string[], env: Machine['env']): ServeConfig {
+  const flags = FLAGS.parse(argv, env);
+  const { uri, notices } = readLibvirtUri(flags['libvirt.uri'], flags['libvirt.driver'], env);
+  const isConcurrencySet = flags['exporter.max-concurrent-collects'] !== undefined;
   const config: ServeConfig = {
-    uri: readUriFlag(flags['libvirt.uri']),
+    uri,
     schemas: flags.schema,
     exportNovaMetadata: flags['libvirt.export-nova-metadata'],
     enabled: new Set(COLLECTED_NAMES.filter((name) => flags[`collector.${name}`])),
@@ -145,10 +197,13 @@ export function readServeConfig(argv: readonly string[]): ServeConfig {
     scrapeTimeoutMs: flags['collect.timeout'],
     collectIntervalMs: flags['collect.interval'],
     listenAddresses: flags['web.listen-address'],
+    isSocketActivated: flags['web.systemd-socket'],
     telemetryPath: flags['web.telemetry-path'],
+    healthPath: flags['web.health-path'] || undefined,
     webConfigFile: flags['web.config.file'],
     logLevel: flags['log.level'],
     logFormat: flags['log.format'],
+    notices: [...notices, ...(isConcurrencySet ? [NO_CONCURRENCY] : [])],
   };
   for (const name of ['collect.timeout', 'collect.interval'] as const) {
     const value = flags[name];

@@ -1,8 +1,9 @@
 import { VirtlensError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
+import { waitFor } from '../../base/waiting.ts';
 import type { Command } from '../../cli/command.ts';
 import { collectionDeadlineMs } from '../../cli/deadline.ts';
-import { asksFor } from '../../cli/flags.ts';
+import { FlagError } from '../../cli/flags.ts';
 import { logUncaughtExceptions, openLog } from '../../cli/log/log-output.ts';
 import { createLogger } from '../../cli/log/logging.ts';
 import type { Machine } from '../../cli/machine.ts';
@@ -14,22 +15,21 @@ import { canNeverWork } from '../../libvirt/index.ts';
 import type { FamilyStream } from '../../model/metric.ts';
 import { createSchemaSet, describeLeftOut } from '../../schemas/schema-set.ts';
 import { selfFamilies } from '../../schemas/self.ts';
-import { healthRoutes } from '../../web/health-routes.ts';
+import { healthRoutes, reachabilityRoute } from '../../web/health-routes.ts';
 import { landingRoute } from '../../web/landing-route.ts';
 import { type GatherRequest, metricsRoute } from '../../web/metrics-route.ts';
 import { startWebServer, type WebServer } from '../../web/server/server.ts';
 import { readServeConfig, type ServeConfig, serveHelp } from './config.ts';
 
+/** inovex's exporter gives its health check as long. */
+const HEALTH_TIMEOUT_MS = 5_000;
+
 /** `virtlens serve`: 0 after SIGTERM or SIGINT, 1 when it cannot work as it was called, with one line that says why. */
 export const SERVE: Command = {
   help: serveHelp,
   async run(argv, machine) {
-    if (asksFor(argv, '--version')) {
-      machine.stdout.write(`virtlens ${VERSION}\n`);
-      return 0;
-    }
     try {
-      return await serve(readServeConfig(argv), machine);
+      return await serve(readServeConfig(argv, machine.env), machine);
     } catch (error) {
       if (!(error instanceof VirtlensError)) throw error;
       machine.stderr.write(`virtlens: ${error.message}\n`);
@@ -45,6 +45,7 @@ async function serve(config: ServeConfig, machine: Machine): Promise<number> {
   const logger = openLog(stderr, (write) =>
     createLogger({ level: config.logLevel, format: config.logFormat, write, clock }),
   );
+  for (const notice of config.notices) logger.warn(notice);
   const monitor = createSelfMonitor();
   const schemas = createSchemaSet(config.schemas, {
     enabled: config.enabled,
@@ -75,7 +76,11 @@ async function serve(config: ServeConfig, machine: Machine): Promise<number> {
     })();
   };
   try {
-    const web = await openWeb(config, gather, () => isTried, logger, machine);
+    const isReachable = async () => {
+      const failure = await waitFor(collector.connect(), clock, { timeoutMs: HEALTH_TIMEOUT_MS });
+      return failure === undefined;
+    };
+    const web = await openWeb(config, { gather, isReady: () => isTried, isReachable }, logger, machine);
     logUncaughtExceptions(machine, logger);
     machine.onSignal(['SIGHUP'], () => web.reload());
     void collector.connect().then((error) => {
@@ -92,25 +97,41 @@ async function serve(config: ServeConfig, machine: Machine): Promise<number> {
   }
 }
 
+/** What the pages are made from. */
+interface WebSources {
+  readonly gather: (request: GatherRequest) => Promise<FamilyStream>;
+  readonly isReady: () => boolean;
+  readonly isReachable: () => Promise<boolean>;
+}
+
 /** Serves the metrics, the health checks and the landing page. */
 function openWeb(
-  { listenAddresses, telemetryPath, webConfigFile, scrapeTimeoutMs, uri }: ServeConfig,
-  gather: (request: GatherRequest) => Promise<FamilyStream>,
-  isReady: () => boolean,
+  { listenAddresses, isSocketActivated, telemetryPath, healthPath, webConfigFile, scrapeTimeoutMs, uri }: ServeConfig,
+  { gather, isReady, isReachable }: WebSources,
   logger: Logger,
-  { clock }: Machine,
+  { clock, inheritedSockets }: Machine,
 ): Promise<WebServer> {
+  if (isSocketActivated && inheritedSockets.length === 0) throw noSocketsError();
   const description = `The virtual machines of ${uri.text}`;
   const landing = landingRoute({ title: 'virtlens', description, version: VERSION });
   return startWebServer({
     listenAddresses,
+    listenSockets: isSocketActivated ? inheritedSockets : undefined,
     webConfigFile,
     routes: [
       metricsRoute({ path: telemetryPath, timeoutMs: scrapeTimeoutMs, gather }),
       ...healthRoutes({ isReady }),
+      ...(healthPath === undefined ? [] : [reachabilityRoute({ path: healthPath, isReachable })]),
       ...(telemetryPath === '/' ? [] : [landing]),
     ],
     logger,
     clock,
   });
+}
+
+function noSocketsError(): FlagError {
+  return new FlagError(
+    'ERR_FLAG_VALUE',
+    '--web.systemd-socket: systemd passed no socket to this process (LISTEN_PID, LISTEN_FDS): start it by a .socket unit, or use --web.listen-address',
+  );
 }

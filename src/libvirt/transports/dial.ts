@@ -1,6 +1,6 @@
-import { homedir } from 'node:os';
 import type { LibvirtUri } from '../uri.ts';
 import type { DialContext, Dialled } from './dialled.ts';
+import { currentUser } from './local-files.ts';
 import { dialTcp } from './tcp.ts';
 import { dialTls } from './tls.ts';
 import { abortedError } from './transport-error.ts';
@@ -26,13 +26,13 @@ export interface DialOptions {
  * that does. The caller must listen for the stream's 'error' as soon as it has it.
  */
 export async function dial(uri: LibvirtUri, options: DialOptions): Promise<Dialled> {
-  const env = options.env ?? process.env;
+  const user = currentUser(options.env ?? process.env);
   const context: DialContext = {
     readWrite: options.readWrite,
     signal: options.signal,
-    env,
-    homeDirectory: options.homeDirectory ?? (env.HOME || homedir()),
-    uid: options.uid ?? process.geteuid?.() ?? 0,
+    env: user.env,
+    homeDirectory: options.homeDirectory ?? user.homeDirectory,
+    uid: options.uid ?? user.uid,
   };
   if (context.signal.aborted) throw abortedError(context.signal, `connecting to ${uri.text}`);
   switch (uri.transport) {

@@ -1,5 +1,6 @@
 // Files of this host that a URI names or implies: keys, certificates, known hosts.
 import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { describeError, errorCode } from '../../base/errno.ts';
 import { TransportError } from './transport-error.ts';
@@ -9,6 +10,11 @@ export interface LocalUser {
   readonly env: NodeJS.ProcessEnv;
   readonly homeDirectory: string;
   readonly uid: number;
+}
+
+/** The user that the process runs as, with the environment that is given. */
+export function currentUser(env: NodeJS.ProcessEnv): LocalUser {
+  return { env, homeDirectory: env.HOME || homedir(), uid: process.geteuid?.() ?? 0 };
 }
 
 /** `~` and `~/…` to the home directory. libvirt leaves them as they are, but a user who writes one means the home directory. */

@@ -11,7 +11,9 @@ import { VirtlensError } from '../../base/error.ts';
  * - `ERR_LIBVIRT_ARGUMENT`: an argument does not fit what libvirt's protocol has for it; nothing was sent.
  * - `ERR_LIBVIRT_BUSY`: the daemon has not taken what was sent before, and no more is held for it; nothing was sent.
  * - `ERR_LIBVIRT_READ_ONLY`: a call that needs the read-write socket was made on a read-only connection; nothing was sent.
- * - `ERR_LIBVIRT_AUTH`: the daemon wants an authentication that virtlens does not do.
+ * - `ERR_LIBVIRT_AUTH`: the daemon wants an authentication that virtlens does not do, or polkit refuses this user.
+ * - `ERR_LIBVIRT_AUTH_UNAVAILABLE`: the daemon wants polkit authentication, and polkit or D-Bus is not there.
+ * - `ERR_LIBVIRT_NO_DRIVER`: the daemon does not have the driver that the URI names.
  */
 export type LibvirtErrorCode =
   | 'ERR_LIBVIRT_REMOTE'
@@ -22,7 +24,9 @@ export type LibvirtErrorCode =
   | 'ERR_LIBVIRT_ARGUMENT'
   | 'ERR_LIBVIRT_BUSY'
   | 'ERR_LIBVIRT_READ_ONLY'
-  | 'ERR_LIBVIRT_AUTH';
+  | 'ERR_LIBVIRT_AUTH'
+  | 'ERR_LIBVIRT_AUTH_UNAVAILABLE'
+  | 'ERR_LIBVIRT_NO_DRIVER';
 
 /** The daemon's own account of an error: the numbers of libvirt's `virterror.h`. */
 export interface RemoteErrorDetail {
@@ -51,6 +55,7 @@ export class LibvirtError extends VirtlensError<LibvirtErrorCode> {
 export const REMOTE_ERROR = {
   internalError: 1,
   noSupport: 3,
+  noConnect: 5,
   invalidDomain: 7,
   invalidArgument: 8,
   operationFailed: 9,
@@ -60,8 +65,10 @@ export const REMOTE_ERROR = {
   authFailed: 45,
   noStoragePool: 49,
   operationInvalid: 55,
+  configUnsupported: 67,
   operationTimeout: 68,
   argumentUnsupported: 74,
+  authCancelled: 79,
   operationUnsupported: 84,
   authUnavailable: 94,
 } as const;

@@ -99,6 +99,7 @@ export const PROCEDURES = {
     }),
   ),
   authList: read(66, nothing, struct({ types: list(int32, AUTH_TYPE_LIST_MAX) })),
+  authPolkit: read(70, nothing, struct({ complete: int32 })),
 
   connectListAllDomains: read(
     273,

@@ -5,11 +5,17 @@ import type { VirtualMachine } from '../hypervisor/virtual-machine.ts';
 import type { CallCounters } from './call-counters.ts';
 import type { SimArgs, SimProcedureName, SimResult } from './procedures.ts';
 
+/** What the daemon finds out when it asks polkit about a client. */
+export const POLKIT_REPLIES = ['allowed', 'refused', 'unavailable'] as const;
+export type PolkitReply = (typeof POLKIT_REPLIES)[number];
+
 /** What handlers may know of the client that calls. */
 export interface Session {
   readonly readOnly: boolean;
   /** The name that the client opened, such as `qemu:///system`. */
   readonly uri: string;
+  /** Lets the client make other calls than those of authentication. */
+  authenticate(): void;
   /** Opens the hypervisor for the client. */
   open(uri: string | undefined, readOnly: boolean): void;
   /** Begins to ping the client, if the daemon does that at all. */
@@ -27,6 +33,7 @@ export interface CallContext {
   readonly counters: CallCounters;
   readonly session: Session;
   readonly authTypes: readonly number[];
+  readonly polkit: PolkitReply;
 }
 
 /** A result that is already encoded. */

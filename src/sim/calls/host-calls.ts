@@ -1,3 +1,4 @@
+import { REMOTE_ERROR } from '../../libvirt/wire/libvirt-error.ts';
 import { FEATURE } from '../../libvirt/wire/procedures.ts';
 import { DaemonError, ERROR_DOMAIN } from '../description/daemon-error.ts';
 import { escapeText } from '../hypervisor/domain-xml.ts';
@@ -7,7 +8,8 @@ import { libvirtVersionNumber } from './procedures.ts';
 /** virDrvFeature, beyond what a client asks (src/libvirt_internal.h). */
 const TYPED_PARAM_STRING = 9;
 const REMOTE_CLOSE_CALLBACK = 15;
-const AUTH_FAILED = 45;
+const DBUS_SERVICE = 89;
+const POLKIT_TYPE = 2;
 
 const CALLBACK_EVENTS_SINCE = libvirtVersionNumber('1.2.1');
 const KEEPALIVE_SINCE = libvirtVersionNumber('0.9.8');
@@ -15,6 +17,17 @@ const KEEPALIVE_SINCE = libvirtVersionNumber('0.9.8');
 /** Connection and host: who answers, and what the machine is. */
 export const hostCalls = {
   authList: (_, { authTypes }) => ({ types: authTypes.length === 0 ? [0] : authTypes }),
+
+  authPolkit(_, { authTypes, polkit, session }) {
+    if (!authTypes.includes(POLKIT_TYPE)) throw authenticationFailed();
+    if (polkit === 'refused') throw authenticationFailed('access denied by policy');
+    if (polkit === 'unavailable') {
+      const reason = 'The name org.freedesktop.PolicyKit1 was not provided by any .service files';
+      throw new DaemonError(DBUS_SERVICE, ERROR_DOMAIN.polkit, `error from service: ${reason}`);
+    }
+    session.authenticate();
+    return { complete: 1 };
+  },
 
   connectOpen({ name, flags }, { session }) {
     session.open(name, (flags & 1) !== 0);
@@ -125,7 +138,7 @@ export function allCpus(count: number): Uint8Array {
   return map;
 }
 
-/** What a client gets that tries to authenticate: nobody is let in. */
-export function authenticationFailed(): DaemonError {
-  return new DaemonError(AUTH_FAILED, ERROR_DOMAIN.rpc, 'authentication failed: authentication failed');
+/** What a client gets that is not let in. */
+export function authenticationFailed(reason = 'authentication failed'): DaemonError {
+  return new DaemonError(REMOTE_ERROR.authFailed, ERROR_DOMAIN.rpc, `authentication failed: ${reason}`);
 }

@@ -12,7 +12,7 @@ import {
   PROGRAM_VERSION,
 } from '../../libvirt/wire/frame.ts';
 import { XdrReader } from '../../libvirt/wire/xdr.ts';
-import type { CallContext, Handlers, Session } from '../calls/call.ts';
+import type { CallContext, Handlers, PolkitReply, Session } from '../calls/call.ts';
 import type { CallCounters } from '../calls/call-counters.ts';
 import { deviceCalls } from '../calls/device-calls.ts';
 import { domainCalls } from '../calls/domain-calls.ts';
@@ -48,12 +48,13 @@ const HANDLERS: Handlers = { ...hostCalls, ...domainCalls, ...deviceCalls, ...st
 /** What a client may call before it has opened the hypervisor. */
 const WITHOUT_OPEN: ReadonlySet<SimProcedureName> = new Set<SimProcedureName>([
   'authList',
+  'authPolkit',
   'connectOpen',
   'connectClose',
   'connectSupportsFeature',
 ]);
 
-const AUTH_PROCEDURES = { first: 67, last: 70 } as const;
+const SASL_PROCEDURES = { first: 67, last: 69 } as const;
 const PING: FrameHeader = {
   program: PROGRAM.keepalive,
   version: PROGRAM_VERSION,
@@ -71,6 +72,7 @@ export interface DaemonParts {
   readonly counters: CallCounters;
   readonly faults: FaultList;
   readonly authTypes: readonly number[];
+  readonly polkit: PolkitReply;
   readonly maxRequestsPerClient: number;
   readonly lastProcedure: number;
   readonly keepalive: KeepaliveOptions | undefined;
@@ -89,6 +91,7 @@ export class ClientConnection implements Session {
   readonly #unread: Frame[] = [];
   readonly #held: Buffer[] = [];
   #outstanding = 0;
+  #authenticated: boolean;
   #opened = false;
   #readOnly = false;
   #uri = DEFAULT_URI;
@@ -103,6 +106,7 @@ export class ClientConnection implements Session {
     this.#stream = stream;
     this.#daemon = daemon;
     this.#forcedReadOnly = options.readOnly;
+    this.#authenticated = daemon.authTypes.length === 0 || daemon.authTypes.includes(0);
     this.#link = new Link(stream, daemon.hypervisor.clock);
     this.#link.setFault(daemon.linkFault);
     stream.on('data', (chunk: Buffer) => this.#receive(chunk));
@@ -132,6 +136,10 @@ export class ClientConnection implements Session {
     this.#opened = true;
     this.#readOnly = readOnly || this.#forcedReadOnly;
     if (uri !== undefined && uri !== '') this.#uri = uri;
+  }
+
+  authenticate(): void {
+    this.#authenticated = true;
   }
 
   startKeepalive(): void {
@@ -229,14 +237,15 @@ export class ClientConnection implements Session {
       return rpcError(`version mismatch (actual ${frame.version.toString(16)}, expected ${PROGRAM_VERSION})`);
     }
     if (frame.status !== MESSAGE_STATUS.ok) return rpcError(`Unexpected message status ${frame.status}`);
-    if (frame.procedure >= AUTH_PROCEDURES.first && frame.procedure <= AUTH_PROCEDURES.last) {
+    if (frame.procedure >= SASL_PROCEDURES.first && frame.procedure <= SASL_PROCEDURES.last) {
       return authenticationFailed();
     }
     if (procedure === undefined || procedure.number > this.#daemon.lastProcedure) {
       return unknownProcedure(frame.procedure);
     }
-    const mustAuthenticate = this.#daemon.authTypes.some((type) => type !== 0);
-    if (mustAuthenticate && procedure.name !== 'authList') return rpcError('authentication required');
+    if (!this.#authenticated && procedure.name !== 'authList' && procedure.name !== 'authPolkit') {
+      return rpcError('authentication required');
+    }
     if (!this.#opened && !WITHOUT_OPEN.has(procedure.name)) return internalError('connection not open');
     if (this.#readOnly && !procedure.readOnly) return readOnlyDenied(apiFunctionName(procedure.name));
     return undefined;
@@ -306,8 +315,8 @@ export class ClientConnection implements Session {
   }
 
   #contextOf(procedure: NamedProcedure): CallContext {
-    const { hypervisor, counters, authTypes } = this.#daemon;
-    return { procedure: procedure.name, hypervisor, counters, authTypes, session: this };
+    const { hypervisor, counters, authTypes, polkit } = this.#daemon;
+    return { procedure: procedure.name, hypervisor, counters, authTypes, polkit, session: this };
   }
 
   /** Ends a call: replies, frees its worker, and takes what the client has sent meanwhile. */

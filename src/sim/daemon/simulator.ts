@@ -1,5 +1,6 @@
 import { type Duplex, duplexPair } from 'node:stream';
 import { type Clock, SYSTEM_CLOCK } from '../../base/clock.ts';
+import type { PolkitReply } from '../calls/call.ts';
 import { CallCounters } from '../calls/call-counters.ts';
 import { lastProcedureOf } from '../calls/procedures.ts';
 import type { HostDescription, PoolDescription } from '../description/host-description.ts';
@@ -22,8 +23,10 @@ export interface SimulatorOptions {
   /** Decides every generated name, rate and size; 1 by default. */
   readonly seed?: number;
   readonly clock?: Clock;
-  /** What the daemon asks for in authentication: 0 none, 1 SASL, 2 polkit. Nobody is let in who is asked. */
+  /** What the daemon asks for in authentication: 0 none, 1 SASL (which lets nobody in), 2 polkit. */
   readonly authTypes?: readonly number[];
+  /** What comes of polkit's authentication; `allowed` by default. */
+  readonly polkit?: PolkitReply;
   /** Connections beyond this many are closed at once; libvirtd's own default is 5000. */
   readonly connectionLimit?: number;
   /** Pings clients that can be pinged, as libvirtd does (every 5 s, 5 unanswered ones); no pings by default. */
@@ -127,6 +130,7 @@ class SimulatedDaemon implements Simulator {
       counters: this.counters,
       faults,
       authTypes: options.authTypes ?? [],
+      polkit: options.polkit ?? 'allowed',
       maxRequestsPerClient: CLIENT_REQUESTS_MAX,
       lastProcedure: lastProcedureOf(hypervisor.host.libvirtVersion),
       keepalive: options.keepalive,

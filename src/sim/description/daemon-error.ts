@@ -1,7 +1,7 @@
 import { REMOTE_ERROR } from '../../libvirt/wire/libvirt-error.ts';
 
 /** virErrorDomain: which part of libvirt an error comes from (include/libvirt/virterror.h). */
-export const ERROR_DOMAIN = { none: 0, rpc: 7, qemu: 10, remote: 13, storage: 18, domain: 20 } as const;
+export const ERROR_DOMAIN = { none: 0, rpc: 7, qemu: 10, remote: 13, storage: 18, domain: 20, polkit: 60 } as const;
 
 /** virErrorNumbers that only the daemon's side needs a name for. */
 const ERROR_NUMBER = { operationInvalid: REMOTE_ERROR.operationInvalid, xmlError: 27, domainExists: 43 } as const;

@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path';
 import type { ConfigField } from '../../base/config-field.ts';
 import { describeError } from '../../base/errno.ts';
 import { oneLine, quote } from '../../base/text.ts';
+import { POLKIT_REPLIES } from '../calls/call.ts';
 import type { SimulatorOptions } from '../daemon/simulator.ts';
 import type { HostDescription, PoolDescription } from '../description/host-description.ts';
 import { type FleetOptions, generateFleet } from '../hypervisor/fleet.ts';
@@ -34,13 +35,14 @@ export function parseScenario(text: string, source: string, readText: ReadText):
   const root = scenarioField(source, parseJson(text, source));
   const keys = ['seed', 'host', 'daemon', 'pools', 'vms', 'fleets', 'faults', 'script'] as const;
   const scenario = root.table(keys);
-  const daemon = scenario.daemon.maybe((field) => field.table(['authTypes', 'connectionLimit']));
+  const daemon = scenario.daemon.maybe((field) => field.table(['authTypes', 'polkit', 'connectionLimit']));
   const options = withoutAbsent<SimulatorOptions>({
     seed: scenario.seed.maybe((field) => field.wholeNumber(0, 0xffff_ffff)),
     host: scenario.host.maybe(readHost),
     authTypes: daemon?.authTypes.maybe((field) =>
       field.list().map((type) => AUTH_TYPES.indexOf(type.choice(AUTH_TYPES))),
     ),
+    polkit: daemon?.polkit.maybe((field) => field.choice(POLKIT_REPLIES)),
     connectionLimit: daemon?.connectionLimit.maybe((field) => field.wholeNumber(0)),
     pools: scenario.pools.maybe((field) => field.list().map(readPool)),
     vms: scenario.vms.maybe((field) => field.list().map((vm) => readVm(vm, readText))),

@@ -55,23 +55,26 @@ export class Connections {
   readonly #bySocket = new Map<string, Connection>();
   #arrived = 0;
 
-  /** Takes a new connection in; undefined, and the socket is destroyed, when there is no room. */
-  admit(socket: Socket): Connection | undefined {
+  /**
+   * Takes a new connection in; undefined, and the socket is destroyed, when there is no room. Clients of a unix socket have no address:
+   * all of them are one client.
+   */
+  admit(socket: Socket, isUnix = false): Connection | undefined {
     this.#arrived++;
     const connection = new Connection(socket, this);
     const isFull =
       !this.#makeRoom(this.#of(connection.client), CONNECTIONS_OF_CLIENT_MAX) ||
       !this.#makeRoom([...this.#open], CONNECTIONS_MAX);
     const key = endpointsOf(socket);
-    if (isFull || key === undefined) {
+    if (isFull || (key === undefined && !isUnix)) {
       socket.destroy();
       return undefined;
     }
     this.#open.add(connection);
-    this.#bySocket.set(key, connection);
+    if (key !== undefined) this.#bySocket.set(key, connection);
     socket.once('close', () => {
       this.#open.delete(connection);
-      if (this.#bySocket.get(key) === connection) this.#bySocket.delete(key);
+      if (key !== undefined && this.#bySocket.get(key) === connection) this.#bySocket.delete(key);
     });
     return connection;
   }

@@ -95,8 +95,8 @@ export class Http1Connection extends Duplex {
 
   /** Ends the connection so that no client takes it for the end of a response, not even one of HTTP/1.0. */
   cut(): void {
-    // Only a TCP socket can; in TLS the end without a closing message says the same.
-    if ('encrypted' in this.#socket) this.#socket.destroy();
+    // Only a TCP socket can; in TLS the end without a closing message says the same, in a unix socket the missing last chunk.
+    if ('encrypted' in this.#socket || this.#socket.remotePort === undefined) this.#socket.destroy();
     else this.#socket.resetAndDestroy();
     this.destroy();
   }

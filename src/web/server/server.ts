@@ -1,7 +1,8 @@
-import { type AddressInfo, createServer, type Server } from 'node:net';
+import { type AddressInfo, createServer, type ListenOptions, type Server } from 'node:net';
 import type { Clock } from '../../base/clock.ts';
 import { describeError } from '../../base/errno.ts';
 import type { Logger } from '../../base/logger.ts';
+import { WebError } from '../error.ts';
 import { Connections } from '../limits/connections.ts';
 import { PageTurns } from '../limits/page-turns.ts';
 import type { Route } from '../route.ts';
@@ -12,8 +13,10 @@ import type { LiveConfig } from './live-config.ts';
 import { createRequestHandler } from './request-handler.ts';
 
 export interface WebServerOptions {
-  /** `:9177`, `127.0.0.1:9177`, `[::1]:9177`, `localhost:0`; at least one. */
+  /** `:9177`, `127.0.0.1:9177`, `[::1]:9177`, `localhost:0`; at least one, unless there are `listenSockets`. */
   readonly listenAddresses: readonly string[];
+  /** Descriptors of sockets that were opened for this process, such as by systemd: they are used instead of the addresses. */
+  readonly listenSockets?: readonly number[] | undefined;
   /** A web configuration file of Prometheus's exporter-toolkit: TLS, users, headers, rate limit. Absent: plain HTTP for all. */
   readonly webConfigFile?: string | undefined;
   /** What is served; every path once. */
@@ -23,7 +26,7 @@ export interface WebServerOptions {
 }
 
 export interface WebServer {
-  /** Where it listens, with the ports that the system chose: `[::]:9177`. In the order of `listenAddresses`. */
+  /** Where it listens, with the ports that the system chose: `[::]:9177`. In the order of the options. */
   readonly addresses: readonly string[];
   readonly scheme: 'http' | 'https';
   /** Rereads the web configuration and the files that it names now, and logs what came of it. */
@@ -53,24 +56,25 @@ interface Protocol {
  */
 export async function startWebServer(options: WebServerOptions): Promise<WebServer> {
   const { logger, clock } = options;
-  const listenAddresses = options.listenAddresses.map((text) => ({ text, ...parseListenAddress(text) }));
+  const places = options.listenSockets?.map(inheritedPlace) ?? options.listenAddresses.map(addressPlace);
   const connections = new Connections();
   const pages = new PageTurns(clock);
   const protocol = await chooseProtocol(options, connections, pages);
   const servers: Server[] = [];
   const addresses: string[] = [];
   try {
-    for (const { text, host, port } of listenAddresses) {
+    for (const place of places) {
       // Small chunks, as a connection's unread bytes are kept in memory.
       const server = createServer({ highWaterMark: 16 * 1024, noDelay: true }, (socket) => {
         socket.on('error', () => {});
-        const connection = connections.admit(socket);
+        const connection = connections.admit(socket, server.address() === null);
         if (connection !== undefined) protocol.serve(socket, connection);
       });
-      const { address, port: boundPort } = await listen(server, text, host, port);
+      await listen(server, place);
+      if (server.address() === null && protocol.scheme === 'https') throw noTlsError(server, place);
       servers.push(server);
-      addresses.push(formatAddress(address, boundPort));
-      server.on('error', (error) => logger.error('web server', { address: text, err: describeError(error) }));
+      addresses.push(addressOf(server) ?? place.text);
+      server.on('error', (error) => logger.error('web server', { address: place.text, err: describeError(error) }));
     }
   } catch (error) {
     for (const server of servers) server.close();
@@ -104,16 +108,56 @@ export async function startWebServer(options: WebServerOptions): Promise<WebServ
   };
 }
 
-function listen(server: Server, text: string, host: string | undefined, port: number): Promise<AddressInfo> {
-  const { promise, resolve, reject } = Promise.withResolvers<AddressInfo>();
-  const fail = (error: Error): void => reject(explainListenError(text, error));
+/** One address or socket to listen on. */
+interface Place {
+  /** What messages call it. */
+  readonly text: string;
+  readonly options: ListenOptions & { readonly fd?: number };
+  readonly explain: (error: unknown) => WebError;
+}
+
+function addressPlace(text: string): Place {
+  return { text, options: parseListenAddress(text), explain: (error) => explainListenError(text, error) };
+}
+
+function inheritedPlace(fd: number): Place {
+  const text = `socket ${fd} of the service manager`;
+  const explain = (cause: unknown) =>
+    new WebError(
+      'ERR_WEB_ADDRESS_UNAVAILABLE',
+      `cannot listen on ${text}: ${describeError(cause)}; it must be a stream socket, as ListenStream= with Accept=no makes it`,
+      { cause },
+    );
+  return { text, options: { fd }, explain };
+}
+
+function listen(server: Server, { options, explain }: Place): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const fail = (error: unknown): void => reject(explain(error));
   server.once('error', fail);
-  // A TCP server's address is no string.
-  server.listen({ host, port, backlog: BACKLOG }, () => {
-    server.removeListener('error', fail);
-    resolve(server.address() as AddressInfo);
-  });
+  try {
+    server.listen({ ...options, backlog: BACKLOG }, () => {
+      server.removeListener('error', fail);
+      resolve();
+    });
+  } catch (error) {
+    // A descriptor that is no socket is told so at once.
+    fail(error);
+  }
   return promise;
+}
+
+/** TLS finds the limits of a connection by its addresses, which a unix socket does not have. */
+function noTlsError(server: Server, { text }: Place): WebError {
+  server.close();
+  const message = `${text} is a unix socket, and the web configuration file asks for TLS: leave out tls_server_config, or use ListenStream= with a port`;
+  return new WebError('ERR_WEB_ADDRESS_UNAVAILABLE', message);
+}
+
+/** Undefined for a unix socket: Node.js does not know the path of one that is inherited. */
+function addressOf(server: Server): string | undefined {
+  const address = server.address() as AddressInfo | null;
+  return address === null ? undefined : formatAddress(address.address, address.port);
 }
 
 /** Plain HTTP, or what the web configuration file says. Its parts (YAML, TLS, HTTP/2) are only loaded when there is one. */
