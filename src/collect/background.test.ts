@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { SimulatedHost, timedOut } from '../../test/support/simulated-host.ts';
+import { running, SimulatedHost, timedOut } from '../../test/support/simulated-host.ts';
 import { collectInBackground } from './background.ts';
 
-const running = (count: number) => ({ fleets: [{ count, mixedStates: false }] });
 const INTERVAL_MS = 10_000;
 
 describe('collecting in the background', () => {

@@ -1,28 +1,37 @@
 // What a collection asks for and what is in it, on a host where nothing goes wrong but everything changes.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { fleetNames, SimulatedHost, timedOut, vm } from '../../test/support/simulated-host.ts';
+import { running, SimulatedHost, timedOut, vm, vmNames } from '../../test/support/simulated-host.ts';
 import type { CollectedName } from '../model/collected.ts';
 import { STATS_GROUPS } from '../model/snapshot.ts';
 
-const running = (count: number) => ({ fleets: [{ count, mixedStates: false }] });
 const EVERYTHING = { wanted: new Set<CollectedName>([...STATS_GROUPS, 'pools', 'jobs', 'vcpu_mapping']) };
 const UUID = (digit: number) => `00000000-0000-4000-8000-${String(digit).padStart(12, '0')}`;
 
 describe('a collection', () => {
   it('has every VM in every state, with its configuration and statistics', async () => {
-    await using host = new SimulatedHost({ fleets: [{ count: 24 }], pools: [POOL] }, EVERYTHING);
+    const vms = [
+      { name: 'runs', vcpuPins: ['0-3'] },
+      { name: 'is-paused', state: 'paused' },
+      { name: 'is-off', state: 'shutoff', persistent: true },
+      { name: 'has-crashed', state: 'crashed', persistent: true },
+    ] as const;
+    await using host = new SimulatedHost({ vms, pools: [POOL] }, EVERYTHING);
     const snapshot = await host.collect();
     assert.equal(snapshot.up, true);
     assert.equal(snapshot.host?.driver, 'QEMU');
     assert.deepEqual(
       snapshot.domains.map((domain) => domain.name),
-      fleetNames(24),
+      vms.map(({ name }) => name),
     );
     assert.deepEqual(timedOut(snapshot), []);
     assert.ok(snapshot.domains.every((domain) => domain.config !== undefined && domain.stats.state !== undefined));
-    assert.deepEqual([vm(snapshot, 'vm-007').stats.state?.state, vm(snapshot, 'vm-011').id], [3, undefined]);
-    assert.deepEqual(vm(snapshot, 'vm-001').stats.vcpu?.vcpus[0]?.affinity?.length, 32);
+    assert.deepEqual(
+      snapshot.domains.map((domain) => domain.stats.state?.state),
+      [1, 3, 5, 6],
+    );
+    assert.equal(vm(snapshot, 'is-off').id, undefined);
+    assert.deepEqual(vm(snapshot, 'runs').stats.vcpu?.vcpus[0]?.affinity, [0, 1, 2, 3]);
     assert.deepEqual(
       snapshot.pools?.map((pool) => [pool.name, pool.capacityBytes]),
       [['images', 1000]],
@@ -277,7 +286,7 @@ describe('the set of VMs', () => {
       assert.equal(names.filter((name) => name.startsWith('vm-')).length, 10);
     }
     const last = await host.collect();
-    assert.deepEqual(last.domains.map((domain) => domain.name).sort(), [...alive, ...fleetNames(10)].sort());
+    assert.deepEqual(last.domains.map((domain) => domain.name).sort(), [...alive, ...vmNames(10)].sort());
     assert.deepEqual(timedOut(last), []);
     assert.equal(host.log.count(/^(warn|error)/), 0);
   });

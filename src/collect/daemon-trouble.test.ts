@@ -1,12 +1,11 @@
 // Daemons that are away, hang, are slow, old or confused.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { SimulatedHost, timedOut, vm } from '../../test/support/simulated-host.ts';
+import { running, SimulatedHost, timedOut, vm } from '../../test/support/simulated-host.ts';
 import type { CollectedName } from '../model/collected.ts';
 import type { DomainSnapshot } from '../model/snapshot.ts';
 import { STATS_GROUPS } from '../model/snapshot.ts';
 
-const running = (count: number) => ({ fleets: [{ count, mixedStates: false }] });
 const EVERYTHING = { wanted: new Set<CollectedName>([...STATS_GROUPS, 'pools', 'jobs', 'vcpu_mapping']) };
 
 describe('a daemon that is away', () => {

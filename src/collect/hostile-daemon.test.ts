@@ -1,12 +1,11 @@
 // Daemons that lose replies, make up VMs, send texts of any size or take their time, and clocks that jump.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { SimulatedHost, timedOut, vm } from '../../test/support/simulated-host.ts';
+import { running, SimulatedHost, timedOut, vm } from '../../test/support/simulated-host.ts';
 import { type DomainRef, LIFECYCLE } from '../libvirt/index.ts';
 import type { CollectedName } from '../model/collected.ts';
 import { STATS_GROUPS } from '../model/snapshot.ts';
 
-const running = (count: number) => ({ fleets: [{ count, mixedStates: false }] });
 const EVERYTHING = { wanted: new Set<CollectedName>([...STATS_GROUPS, 'pools', 'jobs', 'vcpu_mapping']) };
 const UUID = (number: number) => `00000000-0000-4000-8000-${String(number).padStart(12, '0')}`;
 const INTERNAL_ERROR = 1;

@@ -1,11 +1,10 @@
 // VMs whose monitor does not answer: who is asked what, for how long, and what is served meanwhile.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { fleetNames, SimulatedHost, timedOut, vm } from '../../test/support/simulated-host.ts';
+import { running, SimulatedHost, timedOut, vm, vmNames } from '../../test/support/simulated-host.ts';
 import type { CollectedName } from '../model/collected.ts';
 import { STATS_GROUPS } from '../model/snapshot.ts';
 
-const running = (count: number) => ({ fleets: [{ count, mixedStates: false }] });
 const EVERYTHING = { wanted: new Set<CollectedName>([...STATS_GROUPS, 'pools', 'jobs', 'vcpu_mapping']) };
 const INVALID_ARGUMENT = 8;
 const INTERNAL_ERROR = 1;
@@ -115,7 +114,7 @@ describe('many VMs that hang', () => {
   for (const count of [2, 5, 8]) {
     it(`${count} of 100 are found, and the others stay fresh`, async () => {
       await using host = new SimulatedHost(running(100));
-      const hung = fleetNames(100)
+      const hung = vmNames(100)
         .filter((_, i) => i % 12 === 5)
         .slice(0, count);
       await host.collect();
@@ -136,7 +135,7 @@ describe('many VMs that hang', () => {
 
   it('neighbours that hang together are found one by one', async () => {
     await using host = new SimulatedHost(running(60));
-    const hung = fleetNames(60).slice(10, 14);
+    const hung = vmNames(60).slice(10, 14);
     for (const name of hung) host.simulator.hypervisor.hang(name);
     const first = await host.collect();
     assert.deepEqual(timedOut(first), hung);
@@ -148,7 +147,7 @@ describe('many VMs that hang', () => {
     await using host = new SimulatedHost(running(100), {
       wanted: new Set<CollectedName>([...STATS_GROUPS, 'pools', 'jobs']),
     });
-    const hung = fleetNames(100)
+    const hung = vmNames(100)
       .filter((_, i) => i % 6 === 3)
       .slice(0, 15);
     await host.collect();
@@ -176,7 +175,7 @@ describe('many VMs that hang', () => {
 
   it('all of them leave the daemon half of its workers, and keep their states', async () => {
     await using host = new SimulatedHost(running(100), EVERYTHING);
-    for (const name of fleetNames(100)) host.simulator.hypervisor.hang(name);
+    for (const name of vmNames(100)) host.simulator.hypervisor.hang(name);
     await host.scrape(40, 15_000, (snapshot) => {
       assert.equal(snapshot.up, true);
       assert.equal(timedOut(snapshot).length, 100);
@@ -186,7 +185,7 @@ describe('many VMs that hang', () => {
     assert.ok(host.simulator.workers.busy <= 10, `${host.simulator.workers.busy} workers are busy`);
     const settled = await host.collect();
     assert.ok(settled.tookMs <= 1_500, `a scrape took ${settled.tookMs} ms`);
-    for (const name of fleetNames(100)) host.simulator.hypervisor.unhang(name);
+    for (const name of vmNames(100)) host.simulator.hypervisor.unhang(name);
     await host.collect();
     await host.pass(15_000);
     assert.deepEqual(timedOut(await host.collect()), []);
@@ -198,7 +197,7 @@ describe('many VMs that hang', () => {
     await host.collect();
     await host.pass(15_000);
     host.simulator.inject({ procedure: 'storagePoolGetInfo', delayMs: 10_000_000 });
-    for (const name of fleetNames(100)) host.simulator.hypervisor.hang(name);
+    for (const name of vmNames(100)) host.simulator.hypervisor.hang(name);
     await host.scrape(10, 15_000, (snapshot) => assert.equal(snapshot.up, true));
     assert.ok(host.simulator.workers.busy <= 12, `${host.simulator.workers.busy} workers are busy`);
     for (const procedure of ['domainGetVcpuPinInfo', 'domainGetJobInfo'] as const) {
@@ -224,7 +223,7 @@ describe('many VMs that hang', () => {
     await using host = new SimulatedHost(running(100));
     await host.collect();
     assert.equal(host.simulator.connections, 2);
-    const hung = fleetNames(100)
+    const hung = vmNames(100)
       .filter((_, i) => i % 12 === 5)
       .slice(0, 6);
     for (const name of hung) host.simulator.hypervisor.hang(name);

@@ -155,7 +155,12 @@ export function timedOut(snapshot: Snapshot): string[] {
   return snapshot.domains.filter((domain) => domain.timedOut).map((domain) => domain.name);
 }
 
-/** Names of a simulated fleet's VMs. */
-export function fleetNames(count: number): string[] {
+/** The names of `count` VMs: `vm-001`, `vm-002`, … */
+export function vmNames(count: number): string[] {
   return Array.from({ length: count }, (_, i) => `vm-${String(i + 1).padStart(3, '0')}`);
+}
+
+/** A host of VMs with these names that all run. */
+export function running(count: number): SimulatorOptions {
+  return { vms: vmNames(count).map((name) => ({ name, persistent: true })) };
 }
