@@ -11,6 +11,7 @@ export class WatchedFile<T> {
   readonly #path: string;
   readonly #parse: (text: string) => T;
   #stamp: string | undefined;
+  #text: string | undefined;
   #value: T | undefined;
 
   constructor(path: string, parse: (text: string) => T) {
@@ -25,12 +26,17 @@ export class WatchedFile<T> {
       const stamp = `${mtimeMs} ${ino} ${size}`;
       if (stamp === this.#stamp) return this.#value;
       if (size > BYTES_MAX) throw Object.assign(new Error(`${this.#path} is larger than allowed`), { code: 'EFBIG' });
-      this.#value = this.#parse(await readFile(this.#path, 'utf8'));
+      const text = await readFile(this.#path, 'utf8');
+      if (text !== this.#text) {
+        this.#value = this.#parse(text);
+        this.#text = text;
+      }
       this.#stamp = wallMs - mtimeMs < STAMP_MS ? undefined : stamp;
       return this.#value;
     } catch (error) {
       if (errorCode(error) !== 'ENOENT') throw error;
       this.#stamp = undefined;
+      this.#text = undefined;
       this.#value = undefined;
       return undefined;
     }
