@@ -14,6 +14,8 @@ export interface RunOptions {
 /** A report of a host with hundreds of volumes has some 100 kB. */
 const OUTPUT_BYTES_MAX = 16 * 1024 * 1024;
 const MESSAGE_LENGTH_MAX = 200;
+/** A program is killed so long after it is no longer waited for. */
+export const GRACE_MS = 500;
 
 /**
  * Runs a program of the host in a session of its own and returns its standard output. Rejects with ERR_PROXMOX_COMMAND when it cannot be

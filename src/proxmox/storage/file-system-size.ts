@@ -1,9 +1,13 @@
 import { statfs } from 'node:fs/promises';
 import type { Clock } from '../../base/clock.ts';
 import { type Int64, parseInt64, scaleInt64 } from '../../base/int64.ts';
+import { LATE, waitFor } from '../../base/waiting.ts';
 import type { StorageSize } from '../../model/proxmox-snapshot.ts';
-import { runProgram } from '../child-process.ts';
+import { GRACE_MS, runProgram } from '../child-process.ts';
 import { FULL, HUNG, SlowCalls } from '../slow-calls.ts';
+
+/** How long a thread is waited for: statfs(2) takes microseconds, over a network milliseconds. */
+const PATIENCE_MS = 100;
 
 /** statfs(2): sizes in blocks. */
 export interface FileSystemBlocks {
@@ -32,7 +36,7 @@ export interface FileSystemSizesOptions {
  * The sizes of file systems, each with a deadline of its own.
  *
  * A server that is gone keeps statfs(2), and so one of Node's four threads for files, for as long as it is gone. So `threadsMax` threads
- * are the most that this object ever occupies, and while they are, further file systems are asked by a child process (`stat -f`) each; of
+ * are the most that this object ever occupies, and while those hang, further file systems are asked by a child process (`stat -f`) each; of
  * one path there is never more than one call or child. A child that the kernel does not let die is left behind until the server is back.
  */
 export class FileSystemSizes {
@@ -50,10 +54,7 @@ export class FileSystemSizes {
 
   /** Returns HUNG when the file system does not reply. Rejects with the error of the system. */
   async read(path: string, signal?: AbortSignal): Promise<StorageSize | typeof HUNG> {
-    const { stat = statThis } = this.#options;
-    if (this.#children.has(path)) return HUNG;
-    let blocks = await this.#calls.run(path, () => stat(path), signal);
-    if (blocks === FULL) blocks = await this.#children.run(path, () => this.#statByChild(path), signal);
+    const blocks = await this.#readBlocks(path, signal);
     if (blocks === HUNG || blocks === FULL) return HUNG;
     return {
       totalBytes: multiply(blocks.total, blocks.blockBytes),
@@ -61,10 +62,22 @@ export class FileSystemSizes {
     };
   }
 
+  async #readBlocks(path: string, signal?: AbortSignal): Promise<FileSystemBlocks | typeof HUNG | typeof FULL> {
+    const { clock, stat = statThis } = this.#options;
+    const endMs = clock.monotonicMs() + PATIENCE_MS;
+    while (!this.#children.has(path)) {
+      const blocks = await this.#calls.run(path, () => stat(path), signal);
+      if (blocks !== FULL) return blocks;
+      const timeoutMs = endMs - clock.monotonicMs();
+      if (timeoutMs <= 0 || (await waitFor(this.#calls.whenFree(), clock, { timeoutMs })) === LATE) break;
+    }
+    return this.#children.run(path, () => this.#statByChild(path), signal);
+  }
+
   async #statByChild(path: string): Promise<FileSystemBlocks> {
     const { clock, timeoutMs, signal, program = 'stat' } = this.#options;
     const argv = [program, '-f', '-c', '%S %b %a', '--', path];
-    const [blockBytes, total, available] = (await runProgram(argv, { clock, timeoutMs, signal }))
+    const [blockBytes, total, available] = (await runProgram(argv, { clock, timeoutMs: timeoutMs + GRACE_MS, signal }))
       .trim()
       .split(' ')
       .map((text) => parseInt64(text));

@@ -3,7 +3,7 @@ import { describeError } from '../../base/errno.ts';
 import type { Logger } from '../../base/logger.ts';
 import { Reported } from '../../base/reported.ts';
 import type { StorageConfig, StorageSize, StorageSnapshot, StorageState } from '../../model/proxmox-snapshot.ts';
-import { runProgram } from '../child-process.ts';
+import { GRACE_MS, runProgram } from '../child-process.ts';
 import { isNo, isYes } from '../config/storage-config.ts';
 import type { HostRoot } from '../host-root.ts';
 import { FULL, HUNG, SlowCalls } from '../slow-calls.ts';
@@ -164,7 +164,7 @@ export class Storages {
     const run = () =>
       runProgram([programs(program), ...args], {
         clock,
-        timeoutMs: this.#programTimeoutMs,
+        timeoutMs: this.#programTimeoutMs + GRACE_MS,
         signal: this.#abort.signal,
       });
     const output = await this.#programs.run(program, run, signal);
