@@ -10,7 +10,16 @@ export const TOOL_PATH = [process.env.PATH ?? '', '/usr/local/sbin', '/usr/sbin'
 );
 
 /** The parts of the lab that a test may ask for. */
-export type LabPart = 'libvirt' | 'busy-guest' | 'sshd' | 'tls' | 'prometheus' | 'promtool' | 'exporter' | 'influxdb';
+export type LabPart =
+  | 'libvirt'
+  | 'busy-guest'
+  | 'sshd'
+  | 'tls'
+  | 'prometheus'
+  | 'promtool'
+  | 'exporter'
+  | 'influxdb'
+  | 'pve';
 
 const PROGRAMS: Record<LabPart, readonly string[]> = {
   libvirt: ['libvirtd', 'virtlogd', 'virsh', 'qemu-system-x86_64', 'qemu-img'],
@@ -21,6 +30,7 @@ const PROGRAMS: Record<LabPart, readonly string[]> = {
   promtool: ['promtool'],
   exporter: ['prometheus-libvirt-exporter'],
   influxdb: ['influxd'],
+  pve: ['qemu-system-x86_64', 'qemu-img', 'gcc', 'ip'],
 };
 
 let namespaceRefusal: string | false | undefined;
