@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { it } from 'node:test';
 import { FakeClock, settle } from '../../../test/support/fake-clock.ts';
 import { type QmMode, qmStandIn } from '../../../test/support/pve-qm.ts';
 import { PveTree, vmArgs } from '../../../test/support/pve-tree.ts';
+import { isRunning, until } from '../../../test/support/until.ts';
 import { SYSTEM_CLOCK } from '../../base/clock.ts';
 import { readCommandLine } from '../process/command-line.ts';
 import { QmWay, readQmOutput } from './qm-way.ts';
@@ -20,29 +21,17 @@ function open(tree: PveTree, mode: QmMode, options: Partial<ConstructorParameter
 /** The processes of the stand-in that are there. */
 function alive(tree: PveTree): number {
   const pids = readFileSync(tree.path('pids'), 'utf8').trim().split('\n').map(Number);
-  return pids.filter((pid) => {
-    try {
-      return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
-    } catch {
-      return false;
-    }
-  }).length;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+  return pids.filter(isRunning).length;
 }
 
 /** Waits until the stand-in has noted so many processes. */
 async function started(tree: PveTree, count: number): Promise<void> {
-  await until(() => {
-    try {
-      return readFileSync(tree.path('pids'), 'utf8').trim().split('\n').length >= count;
-    } catch {
-      return false;
-    }
-  });
+  const hasStarted = () =>
+    existsSync(tree.path('pids')) && readFileSync(tree.path('pids'), 'utf8').trim().split('\n').length >= count;
+  await until(hasStarted, 'the program has started');
 }
+
+const ended = (tree: PveTree) => until(() => alive(tree) === 0, 'its processes have ended');
 
 it('asks both things of one process, and leaves without a command that QEMU would know', async () => {
   using tree = new PveTree();
@@ -109,7 +98,7 @@ it('leaves a program without a prompt, and kills all its processes 10 seconds la
   await clock.advance(9_999);
   assert.deepEqual([alive(tree), way.processes], [2, 1], 'deferred');
   await clock.advance(1);
-  await until(() => alive(tree) === 0);
+  await ended(tree);
   assert.equal(way.processes, 0);
 });
 
@@ -124,7 +113,7 @@ it('gives the replies as much time again as the prompt, and kills at once when c
   await settle();
   await clock.advance(1_000);
   await visit;
-  await until(() => alive(tree) === 0);
+  await ended(tree);
   assert.equal(way.processes, 0);
 });
 
@@ -137,7 +126,7 @@ it('leaves no process when it is closed or the visit is ended', async () => {
   await clock.advance(1_000);
   await visit;
   late.close();
-  await until(() => alive(tree) === 0);
+  await ended(tree);
 
   const abort = new AbortController();
   const running = open(tree, 'silent');
@@ -147,5 +136,5 @@ it('leaves no process when it is closed or the visit is ended', async () => {
   await started(tree, 4);
   abort.abort();
   await other;
-  await until(() => alive(tree) === 0);
+  await ended(tree);
 });

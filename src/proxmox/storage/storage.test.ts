@@ -4,6 +4,7 @@ import { it } from 'node:test';
 import { FakeClock, settle } from '../../../test/support/fake-clock.ts';
 import { KeptLog } from '../../../test/support/kept-log.ts';
 import { PveTree } from '../../../test/support/pve-tree.ts';
+import { isRunning, until } from '../../../test/support/until.ts';
 import { SYSTEM_CLOCK } from '../../base/clock.ts';
 import type { StorageSnapshot } from '../../model/proxmox-snapshot.ts';
 import { readStorageConfig } from '../config/storage-config.ts';
@@ -176,21 +177,11 @@ it('kills a tool that does not end, with all that it started', async () => {
       return undefined;
     }
   };
-  const wait = async (condition: () => boolean) => {
-    while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-  };
-  await wait(() => readPids() !== undefined);
+  await until(() => readPids() !== undefined, 'it has started');
   await clock.advance(5_000);
   assert.deepEqual(stateOf(await measured), { z: 'hung' });
   await clock.advance(500);
-  const isGone = (pid: number) => {
-    try {
-      return /\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
-    } catch {
-      return true;
-    }
-  };
-  await wait(() => readPids()!.every(isGone));
+  await until(() => !readPids()!.some(isRunning), 'its processes have ended');
 });
 
 it('lets a hung file system cost its own size alone, and two threads at most', async () => {
@@ -216,7 +207,7 @@ it('lets a hung file system cost its own size alone, and two threads at most', a
     }
   };
   // What a child prints comes when it comes.
-  while (log() === '') await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(() => log() !== '', 'the child has printed');
   await clock.advance(1_900);
   const states = stateOf(await first);
   assert.deepEqual(states, { a: 'hung', b: 'hung', c: GIB });
