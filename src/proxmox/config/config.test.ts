@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { utimesSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { closeSync, openSync, utimesSync } from 'node:fs';
 import { it } from 'node:test';
-import { FakeClock } from '../../../test/support/fake-clock.ts';
+import { FakeClock, settle } from '../../../test/support/fake-clock.ts';
 import { KeptLog } from '../../../test/support/kept-log.ts';
 import { PveTree } from '../../../test/support/pve-tree.ts';
 import { HostRoot } from '../host-root.ts';
@@ -141,4 +142,38 @@ it('has no configuration where there is no Proxmox VE', async () => {
   const reader = new HostConfigReader(new HostRoot('/nonexistent'), new FakeClock(), log);
   assert.equal(await reader.read(new AbortController().signal), undefined);
   assert.equal(log.count(/path=\/nonexistent\/etc\/pve/), 1);
+});
+
+it('returns what it read last while /etc/pve hangs, and one thread waits for it', async () => {
+  using tree = new PveTree();
+  tree.write('etc/pve/user.cfg', 'pool:p::100:\n');
+  const [clock, log] = [new FakeClock(), new KeptLog()];
+  const reader = new HostConfigReader(new HostRoot(tree.dir), clock, log);
+  const { signal } = new AbortController();
+  const config = await reader.read(signal);
+  assert.notEqual(config, undefined);
+  // Opening a pipe that nobody writes to is a call that does not end.
+  tree.remove('etc/pve/user.cfg');
+  execFileSync('mkfifo', [tree.path('etc/pve/user.cfg')]);
+  try {
+    for (let round = 0; round < 3; round++) {
+      const again = reader.read(signal);
+      while (round === 0 && clock.pending === 0) await settle();
+      await clock.advance(2_000);
+      assert.equal(await again, config);
+    }
+    assert.equal(log.count(/^warn the configuration cannot be read .*err=it does not reply in time/), 1);
+  } finally {
+    // A writer lets the reader go, and does not wait for one.
+    const writer = openSync(tree.path('etc/pve/user.cfg'), 'r+');
+    tree.remove('etc/pve/user.cfg');
+    tree.write('etc/pve/user.cfg', 'pool:q::100:\n');
+    await settle();
+    closeSync(writer);
+  }
+  for (let round = 0; (await reader.read(signal)) === config; round++) {
+    assert.ok(round < 1_000, 'it is read again');
+    await settle();
+  }
+  assert.equal(log.count(/^info the configuration can be read again/), 1);
 });
