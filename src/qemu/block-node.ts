@@ -43,7 +43,7 @@ const FORMATS: ReadonlySet<string> = new Set([
 /** Deeper chains are not followed: a chain of snapshots has dozens. */
 const DEPTH_MAX = 256;
 
-export function isFormat(driver: string): boolean {
+function isFormat(driver: string): boolean {
   return FORMATS.has(driver);
 }
 

@@ -92,7 +92,7 @@ function driveOf(name: string, head: RegExpExecArray | undefined, details: Reado
   };
 }
 
-/** The chain that a drive's file name and driver tell: a plain name is that of the protocol below the format. */
+/** The chain that follows from a drive's file name and driver: a plain name is that of the protocol below the format. */
 export function nodeOf(fileName: string, driver: string): BlockNode | undefined {
   const named = readFileName(fileName);
   if (named === undefined || named.driver === driver || fileName.startsWith('json:')) return named;

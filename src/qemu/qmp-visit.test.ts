@@ -149,7 +149,7 @@ it('leaves a monitor that greets and then does not reply in time', async () => {
   await server.visitors[0]!.left;
 });
 
-it('ends at once when it is told to, and before it has begun', async () => {
+it('ends at once when its signal comes, and before it has begun', async () => {
   const abort = new AbortController();
   const fake = new FakeClock();
   await using server = await QmpServer.listen(() => abort.abort());

@@ -26,7 +26,7 @@ export function attachedTo(qdev: string): string {
   return qdev.split('/')[3] ?? qdev;
 }
 
-/** Where a disk's data is, as far as names tell. */
+/** Where a disk's data is, as far as names say. */
 export interface DiskPlace {
   readonly path: string;
   readonly type: string;

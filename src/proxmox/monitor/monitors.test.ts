@@ -192,7 +192,7 @@ it('returns what is known when the collection is out of time', async () => {
   assert.equal(way.visits.length, 1, 'the visit went on');
 });
 
-it('asks for the devices again although they are known, when it is told that they are no longer true', async () => {
+it('asks for the devices again although they are known, when they are no longer true', async () => {
   const { monitors, way, ask } = open();
   await ask(vm(100));
   const view = monitors.askAgain(vm(100), signal);

@@ -35,15 +35,9 @@ export const VOLUME_GROUPS: SizeReport = {
   },
 };
 
-/** Thin pools by `group/pool`; what is free is what is not written, as Proxmox itself counts. */
+/** Volumes by `group/volume`, of which thin pools are some; what is free is what is not written, as Proxmox itself counts. */
 export const THIN_POOLS: SizeReport = {
-  argv: [
-    'lvs',
-    ...LVM_OPTIONS,
-    'vg_name,lv_name,lv_size,data_percent',
-    '--select',
-    'lv_layout=~thin && lv_layout=~pool',
-  ],
+  argv: ['lvs', ...LVM_OPTIONS, 'vg_name,lv_name,lv_size,data_percent'],
   read(output) {
     const sizes = new Map<string, StorageSize>();
     for (const row of readLvmReport(output, 'lv')) {
