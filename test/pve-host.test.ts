@@ -20,6 +20,28 @@ class LeapingClock implements Clock {
   schedule = (delayMs: number, callback: () => void) => SYSTEM_CLOCK.schedule(delayMs, callback);
 }
 
+/** EFI variables as Proxmox VE 9 has them: as large as the firmware wants, whatever the volume is. */
+const efiDisk = (path: string) =>
+  JSON.stringify({
+    driver: 'throttle',
+    file: {
+      driver: 'raw',
+      file: { driver: 'file', filename: path, 'node-name': 'e2' },
+      'node-name': 'f2',
+      size: 540672,
+    },
+    'node-name': 'drive-efidisk0',
+    'throttle-group': 'throttle-drive-efidisk0',
+  });
+
+const firmware = (path: string) =>
+  JSON.stringify({
+    driver: 'raw',
+    file: { driver: 'file', filename: path },
+    'node-name': 'pflash0',
+    'read-only': true,
+  });
+
 const blockdev = (path: string, backing?: string) =>
   JSON.stringify({
     'detect-zeroes': 'unmap',
@@ -52,8 +74,10 @@ describeLab('a Proxmox VE host with real QEMU processes', ['pve'], () => {
     lab = await PveLab.open();
     images.base = lab.makeImage(100, 'snap1-vm-100-disk-0.qcow2', 'qcow2', '64M');
     images.scsi0 = lab.makeImage(100, 'vm-100-disk-0.qcow2', 'qcow2', '64M', images.base);
+    images.firmware = lab.makeImage(100, 'OVMF_CODE_4M.fd', 'raw', '1M');
+    images.efidisk0 = lab.makeImage(100, 'vm-100-disk-1.raw', 'raw', '4M');
     images.virtio1 = lab.makeImage(101, 'vm-101-disk-0.raw', 'raw', '10M');
-    images.efi = lab.makeImage(101, 'vm-101-disk-1.qcow2', 'qcow2', '4M');
+    images.fleecing = lab.makeImage(101, 'vm-101-disk-1.qcow2', 'qcow2', '4M');
     // As Proxmox VE 9 writes it for machine 10.0 and later, with memory hotplug.
     vm100 = await lab.start(100, [
       ...[
@@ -68,6 +92,9 @@ describeLab('a Proxmox VE host with real QEMU processes', ['pve'], () => {
         '-device',
         'scsi-hd,bus=scsihw0.0,channel=0,scsi-id=0,lun=0,drive=drive-scsi0,id=scsi0,device_id=drive-scsi0',
       ],
+      ...['-object', '{"id":"throttle-drive-efidisk0","limits":{},"qom-type":"throttle-group"}'],
+      ...['-blockdev', firmware(images.firmware), '-blockdev', efiDisk(images.efidisk0)],
+      ...['-machine', 'pflash0=pflash0,pflash1=drive-efidisk0,type=pc+pve0'],
       ...['-netdev', 'type=tap,id=net0,ifname=tap100i0,script=no,downscript=no,queues=2'],
       ...['-device', 'virtio-net-pci,mac=A2:C0:43:77:08:A0,netdev=net0,id=net0,mq=on,vectors=6'],
       ...['-netdev', 'type=user,id=net1,hostname=x', '-device', 'e1000,mac=A2:C0:43:77:08:A1,netdev=net1,id=net1'],
@@ -78,7 +105,7 @@ describeLab('a Proxmox VE host with real QEMU processes', ['pve'], () => {
       ...['-smp', '1,sockets=1,cores=1,maxcpus=1'],
       ...['-drive', `file=${images.virtio1},if=none,id=drive-virtio1,format=raw,cache=writethrough,detect-zeroes=on`],
       ...['-device', 'virtio-blk-pci,drive=drive-virtio1,id=virtio1'],
-      ...['-drive', `file=${images.efi},if=none,id=drive-scsi0-fleecing,format=qcow2`],
+      ...['-drive', `file=${images.fleecing},if=none,id=drive-scsi0-fleecing,format=qcow2`],
       ...[
         '-drive',
         'if=none,id=drive-ide2,media=cdrom,aio=threads',
@@ -139,8 +166,11 @@ describeLab('a Proxmox VE host with real QEMU processes', ['pve'], () => {
   it('walks a disk of Proxmox VE 9 from its throttle node to its file, and reads those of 7 and 8', async () => {
     using host = open();
     const vms = await vmsOf(host);
-    const [disk, ...others] = vms.get('100')!.disks!;
-    assert.deepEqual(others, [], 'the CD drive is empty');
+    const found = new Map(vms.get('100')!.disks!.map((entry) => [entry.key, entry]));
+    assert.deepEqual([...found.keys()].sort(), ['efidisk0', 'scsi0'], 'the CD drive is empty, the firmware is no disk');
+    const efi = found.get('efidisk0')!;
+    assert.deepEqual([efi.sizeBytes, efi.info.path, efi.info.type], [540672, images.efidisk0, 'raw']);
+    const disk = found.get('scsi0');
     assert.deepEqual([disk!.key, disk!.sizeBytes, disk!.io!.readBytes], ['scsi0', 64 * 2 ** 20, 0]);
     assert.deepEqual(labelsOf(disk!.info), {
       path: images.scsi0,
