@@ -203,6 +203,23 @@ describeLab('a Proxmox VE host with real QEMU processes', ['pve'], () => {
     assert.equal(disks[0]!.sizeBytes, 10 * 2 ** 20);
   });
 
+  it('reads the same devices over QMP and through `qm monitor`', async () => {
+    using qmp = open();
+    using qm = open({ monitor: { kind: 'qm', timeoutMs: 10_000, isCloseDeferred: true, command: lab.qm() } });
+    const [overQmp, throughQm] = [await vmsOf(qmp), await vmsOf(qm)];
+    for (const vmid of ['100', '101']) {
+      const [a, b] = [overQmp.get(vmid)!, throughQm.get(vmid)!];
+      assert.equal(b.isMonitorUp, true);
+      // The text does not say what a disk is based on.
+      const disksOf = ({ disks }: KvmSnapshot) =>
+        disks!.map(({ key, info, sizeBytes }) => ({ key, sizeBytes, ...info, backingDepth: 0 }));
+      assert.deepEqual(disksOf(b), disksOf(a));
+      const nicsOf = ({ nics }: KvmSnapshot) => nics!.map((nic) => ({ ...nic, counters: nic.counters.size }));
+      assert.deepEqual(nicsOf(b), nicsOf(a));
+      assert.deepEqual([b.vcores, b.memoryBytes], [a.vcores, a.memoryBytes]);
+    }
+  });
+
   it('reads the NICs and the counters of their interfaces', async () => {
     const { cage } = lab;
     await cage.send('ip link set tap100i0 up; ip addr add 10.9.9.1/24 dev tap100i0; echo done');

@@ -1,4 +1,5 @@
-import { isObject, parseExactJson } from './json.ts';
+import type { Int64 } from '../base/int64.ts';
+import { countOf, isObject, parseExactJson } from './json.ts';
 
 /**
  * A node of QEMU's block graph, whatever it was read from: an argument of `-blockdev`, a file name in JSON, or the monitor's lists. A disk
@@ -13,6 +14,8 @@ export interface BlockNode {
   readonly options: ReadonlyMap<string, string>;
   /** What the node itself says of its cache; absent when it does not. */
   readonly cache: NodeCache | undefined;
+  /** The option `size` of a raw format: how much of the file below it is. */
+  readonly sizeBytes: Int64 | undefined;
   readonly file: BlockNode | undefined;
   readonly backing: BlockNode | undefined;
 }
@@ -96,6 +99,7 @@ export function readNodeOptions(value: unknown, depth = 0): BlockNode | undefine
     cache: isObject(value.cache)
       ? { direct: value.cache.direct === true, noFlush: value.cache['no-flush'] === true }
       : undefined,
+    sizeBytes: countOf(value.size),
     file: readNodeOptions(value.file, depth + 1),
     backing: readNodeOptions(value.backing, depth + 1),
   };
@@ -120,7 +124,16 @@ export function readFileName(name: string): BlockNode | undefined {
 }
 
 function plainNode(driver: string, fileName: string, options: ReadonlyMap<string, string> = new Map()): BlockNode {
-  return { driver, nodeName: undefined, fileName, options, cache: undefined, file: undefined, backing: undefined };
+  return {
+    driver,
+    nodeName: undefined,
+    fileName,
+    options,
+    cache: undefined,
+    sizeBytes: undefined,
+    file: undefined,
+    backing: undefined,
+  };
 }
 
 /** `rbd:pool[/namespace]/image[@snapshot][:option=value…]`, a backslash before what would end a part (block/rbd.c). */

@@ -102,6 +102,7 @@ export function nodeOf(fileName: string, driver: string): BlockNode | undefined 
     fileName: undefined,
     options: new Map(),
     cache: undefined,
+    sizeBytes: undefined,
     file: named,
     backing: undefined,
   };

@@ -103,6 +103,7 @@ class NodeGraph {
       fileName: file === undefined ? (named?.fileName ?? fileName) : undefined,
       options: named?.options ?? new Map(),
       cache: nodeCacheOf(node.cache),
+      sizeBytes: named?.sizeBytes,
       file,
       backing: this.chainOf(this.#backings.get(name)),
     };

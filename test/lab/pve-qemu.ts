@@ -38,7 +38,38 @@ int __libc_start_main(main_t main, int argc, char **argv, main_t init, void (*fi
 }
 `;
 
-/** The address family of the cage's interfaces is of no matter: they only have to exist. */
+/** `qm monitor` without a terminal, as Proxmox VE's: each line that is typed is a visit of its own to the VM's monitor. */
+const QM = `
+import { connect } from 'node:net';
+import { createInterface } from 'node:readline';
+const [sockets, word, vmid] = process.argv.slice(2);
+if (word !== 'monitor') process.exit(255);
+const ask = (line) => new Promise((resolve, reject) => {
+  const socket = connect(sockets + '/' + vmid + '.qmp');
+  let text = '';
+  socket.once('error', reject);
+  socket.once('data', () => {
+    const command = { execute: 'human-monitor-command', arguments: { 'command-line': line }, id: 1 };
+    socket.write('{"execute":"qmp_capabilities"}' + JSON.stringify(command));
+    socket.on('data', (chunk) => {
+      text += chunk;
+      const reply = text.split('\\n').find((part) => part.includes('"id": 1') && part.endsWith('\\r'));
+      if (reply === undefined) return;
+      socket.destroy();
+      resolve(JSON.parse(reply).return);
+    });
+  });
+});
+let output = "Entering QEMU Monitor for VM " + vmid + " - type 'help' for help\\n";
+process.stderr.write('qm> ');
+for await (const line of createInterface({ input: process.stdin })) {
+  output += await ask(line).catch((error) => 'ERROR: VM ' + vmid + ' qmp command failed - ' + error.message + '\\n');
+  process.stderr.write(line + '\\nqm> ');
+}
+process.stdout.write(output);
+`;
+
+/** /sys shows the interfaces of the network in which it was mounted. */
 const SETUP = 'umount --recursive --lazy /sys\nmount -t sysfs sysfs /sys\n';
 
 /** A Proxmox VE host: a tree whose /proc and /sys are those of a cage with real QEMU processes. */
@@ -56,6 +87,8 @@ export class PveLab implements AsyncDisposable {
     const init = cage.outerPid(1);
     this.tree.link('proc', `/proc/${init}/root/proc`);
     this.tree.link('sys', `/proc/${init}/root/sys`);
+    // The paths that QEMU is given are below the tree, and looked for there once more.
+    this.tree.link(this.tree.dir, this.tree.dir);
   }
 
   static async open(): Promise<PveLab> {
@@ -65,6 +98,13 @@ export class PveLab implements AsyncDisposable {
   /** The path of a VM's monitor. */
   qmpPath(vmid: number): string {
     return this.tree.path(`run/qemu-server/${vmid}.qmp`);
+  }
+
+  /** The command of a stand-in for `qm`. */
+  qm(): string[] {
+    const script = join(this.cage.dir, 'qm.mjs');
+    writeFileSync(script, QM);
+    return [process.execPath, script, this.tree.path('run/qemu-server')];
   }
 
   /** Makes a disk image; returns its path. */

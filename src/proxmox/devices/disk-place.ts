@@ -1,3 +1,4 @@
+import type { Int64 } from '../../base/int64.ts';
 import { type BlockChain, followChain } from '../../qemu/block-node.ts';
 import type { DriveMedium, MonitorDrive } from '../../qemu/monitor-model.ts';
 import type { QemuCommandLine } from '../process/command-line.ts';
@@ -39,6 +40,12 @@ export interface DiskPlace {
   readonly volumeGroup: string;
   readonly cacheMode: string;
   readonly backingDepth: number;
+}
+
+/** How large a disk is that is a part of its file, as EFI variables are; undefined for all others. */
+export function partSizeOf(nodeName: string, medium: DriveMedium, commandLine: QemuCommandLine): Int64 | undefined {
+  const top = medium.node ?? commandLine.blockNodes.get(nodeName);
+  return top && followChain(top).format?.sizeBytes;
 }
 
 const NOWHERE = { volume: '', pool: '', poolName: '', clusterId: '', volumeGroup: '' };

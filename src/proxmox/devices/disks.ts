@@ -4,7 +4,7 @@ import type { KvmDisk, KvmDiskInfo, KvmDiskIo } from '../../model/proxmox-snapsh
 import type { DriveMedium, MonitorDrive, MonitorDriveStats } from '../../qemu/monitor-model.ts';
 import type { HostRoot } from '../host-root.ts';
 import type { QemuCommandLine } from '../process/command-line.ts';
-import { attachedTo, type DiskPlace, diskKeyOf, placeOf } from './disk-place.ts';
+import { attachedTo, type DiskPlace, diskKeyOf, partSizeOf, placeOf } from './disk-place.ts';
 
 /** Sizes in /sys are in sectors of this, whatever the device's own are. */
 const SECTOR_BYTES = 512;
@@ -46,7 +46,10 @@ export async function findDisks(
     disks.set(key, {
       key,
       info: before !== undefined && isSameInfo(before, info) ? before : info,
-      sizeBytes: drive.medium.virtualSizeBytes ?? (await readSize(root, place, device, readImageSize)),
+      sizeBytes:
+        drive.medium.virtualSizeBytes ??
+        partSizeOf(drive.nodeName, drive.medium, commandLine) ??
+        (await readSize(root, place, device, readImageSize)),
       io: stats && ioOf(stats.counters),
     });
   }
