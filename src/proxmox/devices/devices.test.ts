@@ -251,6 +251,20 @@ it('walks through the throttle node of Proxmox VE 9, in text too, and says the t
   assert.equal(disks[0]!.info.cacheMode, 'writeback');
 });
 
+it('knows the size of EFI variables, which are a part of their file', async () => {
+  using tree = new PveTree();
+  const head =
+    'drive-efidisk0 (#block9): json:{"driver": "raw", "size": 540672, "file": {"driver": "file", "filename": "/x.raw"}} (raw)';
+  const { disks } = await disksOf(
+    tree,
+    readInfoBlock(block(head, '/machine/system.flash1')),
+    PVE7,
+    undefined,
+    async () => 1,
+  );
+  assert.deepEqual([disks[0]!.key, disks[0]!.sizeBytes, disks[0]!.info.path], ['efidisk0', 540672, '/x.raw']);
+});
+
 it('joins the counters by key, and keeps the same info while nothing changes', async () => {
   using tree = new PveTree();
   const drives = readInfoBlock(block('drive-scsi0 (#block1): /x.qcow2 (qcow2)', 'scsi0'));

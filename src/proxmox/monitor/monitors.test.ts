@@ -192,6 +192,26 @@ it('returns what is known when the collection is out of time', async () => {
   assert.equal(way.visits.length, 1, 'the visit went on');
 });
 
+it('does not take a visit that was for less for the one that it wants', async () => {
+  const { monitors, way, ask } = open({ withStatistics: true });
+  await ask(vm(100));
+  const abort = new AbortController();
+  const left = monitors.ask(vm(100), abort.signal);
+  await settle();
+  abort.abort();
+  await left;
+  const view = monitors.askAgain(vm(100), signal);
+  for (let round = 0; round < 3; round++) {
+    way.endFrom(0);
+    await settle();
+  }
+  assert.equal((await view).statistics?.status, 'running');
+  assert.deepEqual(
+    way.visits.map(({ wish }) => wish.devices),
+    [true, false, true],
+  );
+});
+
 it('asks for the devices again although they are known, when they are no longer true', async () => {
   const { monitors, way, ask } = open();
   await ask(vm(100));

@@ -45,7 +45,12 @@ interface Entry {
   expiresAtMs: number;
   failures: number;
   retryAtMs: number;
-  visit: Promise<VmStatistics | undefined> | undefined;
+  visit: Visit | undefined;
+}
+
+interface Visit {
+  readonly isForDevices: boolean;
+  readonly result: Promise<VmStatistics | undefined>;
 }
 
 /**
@@ -127,13 +132,20 @@ export class Monitors {
   /** Visits the VM, unless it is left alone; a visit under way is shared. */
   async #visit(vm: VmProcess, entry: Entry, devices: boolean, signal: AbortSignal): Promise<VmStatistics | undefined> {
     const { clock, withStatistics } = this.#options;
+    // One that an earlier collection left behind may be for less than is wanted now.
+    if (entry.visit !== undefined && devices && !entry.visit.isForDevices) {
+      await waitFor(entry.visit.result, clock, { signal });
+    }
     if (clock.monotonicMs() < entry.retryAtMs || signal.aborted) return undefined;
-    entry.visit ??= this.#places
-      .with(() => this.#run(vm, entry, { devices, statistics: withStatistics }))
-      .finally(() => {
-        entry.visit = undefined;
-      });
-    const result = await waitFor(entry.visit, clock, { signal });
+    entry.visit ??= {
+      isForDevices: devices,
+      result: this.#places
+        .with(() => this.#run(vm, entry, { devices, statistics: withStatistics }))
+        .finally(() => {
+          entry.visit = undefined;
+        }),
+    };
+    const result = await waitFor(entry.visit.result, clock, { signal });
     return typeof result === 'symbol' ? undefined : result;
   }
 
