@@ -34,11 +34,16 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
     outputs: { mayImport: ['formats', 'model', 'base'] },
     formats: { folders: ['testdata'], mayImport: ['model', 'base'] },
     schemas: { folders: ['extended', 'inovex', 'parts', 'table', 'tinkoff'], mayImport: ['model', 'base'] },
+    proxmox: {
+      folders: ['config', 'devices', 'monitor', 'process', 'storage'],
+      mayImport: ['qemu', 'model', 'base'],
+    },
     collect: {
       folders: ['extras', 'inventory', 'inventory/xml', 'stats'],
       mayImport: ['connection', 'libvirt', 'model', 'base'],
     },
     connection: { mayImport: ['libvirt', 'model', 'base'] },
+    qemu: { mayImport: ['base'] },
     sim: {
       folders: ['calls', 'daemon', 'description', 'hypervisor', 'scenario', 'stats'],
       mayImport: ['libvirt', 'base'],

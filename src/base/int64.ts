@@ -31,3 +31,10 @@ export function subtractInt64(a: Int64, b: Int64): Int64 {
 function narrow(value: bigint): Int64 {
   return value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value;
 }
+
+/** The whole number that a text of decimal digits (with a minus sign or not) says, exact; undefined when it is anything else. */
+export function parseInt64(text: string): Int64 | undefined {
+  if (!/^-?\d{1,20}$/.test(text)) return undefined;
+  const value = Number(text);
+  return Number.isSafeInteger(value) ? value : narrow(BigInt(text));
+}

@@ -19,7 +19,8 @@ export type LabPart =
   | 'promtool'
   | 'exporter'
   | 'influxdb'
-  | 'polkit';
+  | 'polkit'
+  | 'pve';
 
 const PROGRAMS: Record<LabPart, readonly string[]> = {
   libvirt: ['libvirtd', 'virtlogd', 'virsh', 'qemu-system-x86_64', 'qemu-img'],
@@ -31,6 +32,7 @@ const PROGRAMS: Record<LabPart, readonly string[]> = {
   exporter: ['prometheus-libvirt-exporter'],
   influxdb: ['influxd'],
   polkit: ['dbus-daemon', 'dbus-send', 'setpriv'],
+  pve: ['qemu-system-x86_64', 'qemu-img', 'gcc', 'ip'],
 };
 
 let namespaceRefusal: string | false | undefined;
