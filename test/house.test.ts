@@ -14,13 +14,14 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
   {
     'main.ts': { mayImport: ['commands', 'cli'] },
     commands: {
-      folders: ['nova', 'serve', 'sim', 'telegraf'],
+      folders: ['nova', 'pve', 'serve', 'sim', 'telegraf'],
       mayImport: [
         'cli',
         'web',
         'outputs',
         'formats',
         'schemas',
+        'proxmox',
         'collect',
         'connection',
         'sim',
@@ -33,7 +34,7 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
     web: { folders: ['auth', 'limits', 'server'], mayImport: ['formats', 'model', 'base'] },
     outputs: { mayImport: ['formats', 'model', 'base'] },
     formats: { folders: ['testdata'], mayImport: ['model', 'base'] },
-    schemas: { folders: ['extended', 'inovex', 'parts', 'table', 'tinkoff'], mayImport: ['model', 'base'] },
+    schemas: { folders: ['extended', 'inovex', 'parts', 'pve', 'table', 'tinkoff'], mayImport: ['model', 'base'] },
     proxmox: {
       folders: ['config', 'devices', 'monitor', 'process', 'storage'],
       mayImport: ['qemu', 'model', 'base'],

@@ -143,7 +143,7 @@ export function defineFlags<const Table extends readonly Flag[]>(
 
 // ---- parsing ---------------------------------------------------------------------------------------------------------------------
 
-type AnyValue = string | number | boolean | readonly string[] | undefined;
+export type AnyValue = string | number | boolean | readonly string[] | undefined;
 
 function parseFlags(
   table: readonly Flag[],
@@ -151,9 +151,7 @@ function parseFlags(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): Record<string, AnyValue> {
-  const values: Record<string, AnyValue> = {};
-  for (const flag of table)
-    values[flag.name] = flag.default ?? (flag.kind === 'list' ? [] : flag.kind === 'boolean' ? false : undefined);
+  const values = defaultValues(table);
   const given = readArguments(table, refused, argv);
   for (const flag of table) {
     const fromArguments = given.get(flag.name);
@@ -163,6 +161,16 @@ function parseFlags(
     else if (fromEnv !== undefined && fromEnv !== '') values[flag.name] = convertAll(flag, [fromEnv], `$${flag.env}`);
   }
   return values;
+}
+
+/** The values of flags that are not given. */
+export function defaultValues(table: readonly Flag[]): Record<string, AnyValue> {
+  return Object.fromEntries(
+    table.map((flag) => [
+      flag.name,
+      flag.default ?? (flag.kind === 'list' ? [] : flag.kind === 'boolean' ? false : undefined),
+    ]),
+  );
 }
 
 /** What was given for one flag. */
@@ -256,8 +264,11 @@ function nearestFlag(name: string, table: readonly Flag[]): string | undefined {
   return positive !== undefined && isBoolean ? `no-${nearest}` : nearest;
 }
 
-/** The value of a flag from the texts given for it. `source` is how the user named it. */
-function convertAll(flag: Flag, texts: readonly string[], source: string): AnyValue {
+/**
+ * The value of a flag from the texts given for it. `source` is how the user named it.
+ * @throws FlagError
+ */
+export function convertAll(flag: Flag, texts: readonly string[], source: string): AnyValue {
   if (flag.kind !== 'list') return convert(flag, texts.at(-1)!, source);
   const values = texts.flatMap((text) =>
     flag.separator === undefined ? [text] : text.split(flag.separator).map((part) => part.trim()),
@@ -316,28 +327,34 @@ function badValue(source: string, text: string, expected: string): FlagError {
 const WIDTH = 100;
 const HELP_COLUMN = 34;
 
-function renderHelp({ usage, description }: CommandSummary, table: readonly Flag[]): string {
+/** How a switch is shown on the left of the help. */
+export type ShowSwitch = (flag: BooleanFlag) => string;
+
+/** What `--help` prints, at most 100 columns wide. */
+export function renderHelp(
+  { usage, description }: CommandSummary,
+  table: readonly Flag[],
+  showSwitch: ShowSwitch = (flag) => `--${flag.default === true ? '[no-]' : ''}${flag.name}`,
+): string {
+  const render = (flag: Flag): string[] => renderFlag(flag, showSwitch);
   const lines = [`usage: ${usage}`];
   for (const paragraph of description.split(/\n\s*\n/)) lines.push('', ...wrap(paragraph, WIDTH));
   const groups = Map.groupBy(table, ({ name }) => (name.includes('.') ? name.split('.', 1)[0]! : ''));
   for (const [group, flags] of groups) {
     if (group === '') continue;
-    lines.push('', `${group}:`, ...flags.flatMap(renderFlag));
+    lines.push('', `${group}:`, ...flags.flatMap(render));
   }
   lines.push('', table.some(({ name }) => name.includes('.')) ? 'other:' : 'flags:');
   lines.push(
-    ...(groups.get('') ?? []).flatMap(renderFlag),
+    ...(groups.get('') ?? []).flatMap(render),
     ...renderRow('-h, --help', 'Show this help.'),
     ...renderRow(VERSION_ARGUMENT, 'Print the version.'),
   );
   return `${lines.join('\n')}\n`;
 }
 
-function renderFlag(flag: Flag): string[] {
-  const left =
-    flag.kind === 'boolean'
-      ? `--${flag.default === true ? '[no-]' : ''}${flag.name}`
-      : `--${flag.name}=${placeholderOf(flag)}`;
+function renderFlag(flag: Flag, showSwitch: ShowSwitch): string[] {
+  const left = flag.kind === 'boolean' ? showSwitch(flag) : `--${flag.name}=${placeholderOf(flag)}`;
   const notes = [
     flag.kind === 'list' ? (flag.separator === undefined ? 'repeatable' : 'repeatable, or separated by commas') : '',
     describeDefault(flag),
@@ -361,7 +378,7 @@ function describeDefault(flag: Flag): string {
   }
 }
 
-function placeholderOf(flag: Exclude<Flag, BooleanFlag>): string {
+export function placeholderOf(flag: Exclude<Flag, BooleanFlag>): string {
   if (flag.kind === 'choice') return flag.choices.join('|');
   if (flag.kind === 'list' && flag.choices !== undefined) return flag.choices.join('|');
   return flag.placeholder ?? { string: 'VALUE', list: 'VALUE', number: 'N', duration: '10s' }[flag.kind];

@@ -35,6 +35,12 @@ export const COMMANDS: readonly CommandInfo[] = [
     load: async () => (await import('./telegraf/telegraf.ts')).TELEGRAF,
   },
   {
+    name: 'pve',
+    summary: 'Stands in for pve_local_exporter: metrics of a Proxmox VE node, read from the node itself.',
+    heldSignals: ['SIGHUP'],
+    load: async () => (await import('./pve/pve.ts')).PVE,
+  },
+  {
     name: 'sim',
     summary: "Serves a simulated hypervisor that speaks libvirt's protocol.",
     heldSignals: [],

@@ -3,11 +3,16 @@ import { RPC_DURATION_BOUNDS_S, type RpcStats, type SelfReport } from '../model/
 import type { CollectionReport, Snapshot } from '../model/snapshot.ts';
 import { type FamilyInfo, listTable } from './table/table.ts';
 
-/** What virtlens's own families are made of. */
-interface Self {
+/** What virtlens's own families are made of, whatever was collected. */
+export interface AgentSelf {
   readonly report: SelfReport;
-  readonly collection: CollectionReport;
+  readonly collection: Pick<CollectionReport, 'durationMs' | 'tasks'>;
   readonly takenAtMs: number;
+}
+
+/** The same after a collection from libvirt. */
+interface Self extends AgentSelf {
+  readonly collection: CollectionReport;
 }
 
 /** Microseconds as a whole number, of milliseconds with a fraction. */
@@ -15,185 +20,203 @@ function microseconds(milliseconds: number): number {
   return Math.round(milliseconds * 1000);
 }
 
-const TABLES = [
-  listTable({
-    labels: ['version', 'nodeversion', 'platform', 'arch'],
-    items: ({ report }: Self) => [report.build],
-    values: ({ version, nodeVersion, platform, arch }) => [version, nodeVersion, platform, arch],
-    rows: [
-      {
-        name: 'virtlens_build_info',
-        type: 'info',
-        help: 'Version of virtlens, its runtime and its platform.',
-        source: 'virtlens',
-        value: () => 1,
-      },
-    ],
-  }),
-  listTable({
-    labels: [],
-    items: (self: Self) => [self],
-    values: () => [],
-    rows: [
-      {
-        name: 'virtlens_scrape_duration_seconds',
-        type: 'gauge',
-        help: 'Time from the arrival of this scrape until its samples were ready, including the wait for a collection.',
-        decimalShift: 6,
-        source: 'virtlens',
-        value: ({ report }) => microseconds(report.scrapeDurationMs),
-      },
-      {
-        name: 'virtlens_collection_duration_seconds',
-        type: 'gauge',
-        help: 'Duration of the collection that these samples are from.',
-        decimalShift: 6,
-        source: 'virtlens',
-        value: ({ collection }) => microseconds(collection.durationMs),
-      },
-      {
-        name: 'virtlens_collection_timestamp_seconds',
-        type: 'gauge',
-        help: 'Time of the collection that these samples are from, in seconds since the epoch.',
-        decimalShift: 3,
-        source: 'virtlens',
-        value: ({ takenAtMs }) => Math.round(takenAtMs),
-      },
-      {
-        name: 'virtlens_quarantined_domains',
-        type: 'gauge',
-        help: 'Number of VMs in quarantine: their monitor does not reply.',
-        source: 'virtlens',
-        value: ({ collection }) => collection.quarantined,
-      },
-      {
-        name: 'virtlens_libvirt_blocked_calls',
-        type: 'gauge',
-        help: 'Number of calls that virtlens no longer waits for and that the daemon is still working on.',
-        source: 'virtlens',
-        value: ({ collection }) => collection.blockedCalls,
-      },
-    ],
-  }),
-  listTable({
-    labels: ['collector'],
-    items: ({ collection }: Self) => collection.tasks,
-    values: ({ name }) => [name],
-    rows: [
-      {
-        name: 'virtlens_collector_duration_seconds',
-        type: 'gauge',
-        help: 'Duration of a part of the collection (a statistics group, the inventory, …).',
-        decimalShift: 6,
-        source: 'virtlens',
-        value: ({ durationMs }) => microseconds(durationMs),
-      },
-      {
-        name: 'virtlens_collector_success',
-        type: 'gauge',
-        help: 'Whether a part of the collection succeeded: 1 yes, 0 no.',
-        source: 'virtlens',
-        value: ({ success }) => (success ? 1 : 0),
-      },
-    ],
-  }),
-  listTable({
-    labels: ['field'],
-    items: ({ collection }: Self) => [...collection.unknownFields],
-    values: ([field]) => [field],
-    rows: [
-      {
-        name: 'virtlens_unknown_statistics',
-        type: 'gauge',
-        help: 'Number of values of a statistic that this version does not know.',
-        source: 'virtlens',
-        value: ([, count]) => count,
-      },
-    ],
-  }),
-  listTable({
-    labels: ['field'],
-    items: ({ collection }: Self) => [...collection.mistypedFields],
-    values: ([field]) => [field],
-    rows: [
-      {
-        name: 'virtlens_mistyped_statistics',
-        type: 'gauge',
-        help: 'Number of values of a statistic that were dropped because of their type.',
-        source: 'virtlens',
-        value: ([, count]) => count,
-      },
-    ],
-  }),
-  listTable({
-    labels: ['procedure', 'outcome'],
-    items: ({ report }: Self) =>
-      report.rpc.procedures.flatMap(({ procedure, outcomes }) =>
-        Array.from(outcomes, ([outcome, count]) => ({ procedure, outcome, count })),
-      ),
-    values: ({ procedure, outcome }) => [procedure, outcome],
-    rows: [
-      {
-        name: 'virtlens_libvirt_rpc_calls_total',
-        type: 'counter',
-        help: 'Completed calls to libvirt, by procedure and outcome.',
-        source: 'virtlens',
-        value: ({ count }) => count,
-      },
-    ],
-  }),
-  listTable({
-    labels: [],
-    items: ({ report }: Self) => [report.process],
-    values: () => [],
-    rows: [
-      {
-        name: 'process_cpu_seconds_total',
-        type: 'counter',
-        help: 'CPU time used by virtlens.',
-        decimalShift: 6,
-        source: 'process',
-        value: ({ cpuTimeUs }) => Math.round(cpuTimeUs),
-      },
-      {
-        name: 'process_resident_memory_bytes',
-        type: 'gauge',
-        help: 'Resident set size of virtlens.',
-        source: 'process',
-        value: ({ residentMemoryBytes }) => residentMemoryBytes,
-      },
-      {
-        name: 'process_virtual_memory_bytes',
-        type: 'gauge',
-        help: 'Virtual memory size of virtlens.',
-        source: 'process',
-        value: ({ virtualMemoryBytes }) => virtualMemoryBytes,
-      },
-      {
-        name: 'process_open_fds',
-        type: 'gauge',
-        help: 'Number of open file descriptors of virtlens.',
-        source: 'process',
-        value: ({ openFds }) => openFds,
-      },
-      {
-        name: 'process_max_fds',
-        type: 'gauge',
-        help: 'Maximum number of open file descriptors of virtlens.',
-        source: 'process',
-        value: ({ maxFds }) => maxFds,
-      },
-      {
-        name: 'process_start_time_seconds',
-        type: 'gauge',
-        help: 'Start time of virtlens, in seconds since the epoch.',
-        decimalShift: 3,
-        source: 'process',
-        value: ({ startTimeMs }) => Math.round(startTimeMs),
-      },
-    ],
-  }),
-];
+const BUILD = listTable({
+  labels: ['version', 'nodeversion', 'platform', 'arch'],
+  items: ({ report }: AgentSelf) => [report.build],
+  values: ({ version, nodeVersion, platform, arch }) => [version, nodeVersion, platform, arch],
+  rows: [
+    {
+      name: 'virtlens_build_info',
+      type: 'info',
+      help: 'Version of virtlens, its runtime and its platform.',
+      source: 'virtlens',
+      value: () => 1,
+    },
+  ],
+});
+
+const COLLECTION = listTable({
+  labels: [],
+  items: (self: AgentSelf) => [self],
+  values: () => [],
+  rows: [
+    {
+      name: 'virtlens_scrape_duration_seconds',
+      type: 'gauge',
+      help: 'Time from the arrival of this scrape until its samples were ready, including the wait for a collection.',
+      decimalShift: 6,
+      source: 'virtlens',
+      value: ({ report }) => microseconds(report.scrapeDurationMs),
+    },
+    {
+      name: 'virtlens_collection_duration_seconds',
+      type: 'gauge',
+      help: 'Duration of the collection that these samples are from.',
+      decimalShift: 6,
+      source: 'virtlens',
+      value: ({ collection }) => microseconds(collection.durationMs),
+    },
+    {
+      name: 'virtlens_collection_timestamp_seconds',
+      type: 'gauge',
+      help: 'Time of the collection that these samples are from, in seconds since the epoch.',
+      decimalShift: 3,
+      source: 'virtlens',
+      value: ({ takenAtMs }) => Math.round(takenAtMs),
+    },
+  ],
+});
+
+const COLLECTORS = listTable({
+  labels: ['collector'],
+  items: ({ collection }: AgentSelf) => collection.tasks,
+  values: ({ name }) => [name],
+  rows: [
+    {
+      name: 'virtlens_collector_duration_seconds',
+      type: 'gauge',
+      help: 'Duration of a part of the collection (a statistics group, the inventory, …).',
+      decimalShift: 6,
+      source: 'virtlens',
+      value: ({ durationMs }) => microseconds(durationMs),
+    },
+    {
+      name: 'virtlens_collector_success',
+      type: 'gauge',
+      help: 'Whether a part of the collection succeeded: 1 yes, 0 no.',
+      source: 'virtlens',
+      value: ({ success }) => (success ? 1 : 0),
+    },
+  ],
+});
+
+const PROCESS = listTable({
+  labels: [],
+  items: ({ report }: AgentSelf) => [report.process],
+  values: () => [],
+  rows: [
+    {
+      name: 'process_cpu_seconds_total',
+      type: 'counter',
+      help: 'CPU time used by virtlens.',
+      decimalShift: 6,
+      source: 'process',
+      value: ({ cpuTimeUs }) => Math.round(cpuTimeUs),
+    },
+    {
+      name: 'process_resident_memory_bytes',
+      type: 'gauge',
+      help: 'Resident set size of virtlens.',
+      source: 'process',
+      value: ({ residentMemoryBytes }) => residentMemoryBytes,
+    },
+    {
+      name: 'process_virtual_memory_bytes',
+      type: 'gauge',
+      help: 'Virtual memory size of virtlens.',
+      source: 'process',
+      value: ({ virtualMemoryBytes }) => virtualMemoryBytes,
+    },
+    {
+      name: 'process_open_fds',
+      type: 'gauge',
+      help: 'Number of open file descriptors of virtlens.',
+      source: 'process',
+      value: ({ openFds }) => openFds,
+    },
+    {
+      name: 'process_max_fds',
+      type: 'gauge',
+      help: 'Maximum number of open file descriptors of virtlens.',
+      source: 'process',
+      value: ({ maxFds }) => maxFds,
+    },
+    {
+      name: 'process_start_time_seconds',
+      type: 'gauge',
+      help: 'Start time of virtlens, in seconds since the epoch.',
+      decimalShift: 3,
+      source: 'process',
+      value: ({ startTimeMs }) => Math.round(startTimeMs),
+    },
+  ],
+});
+
+const BLOCKED = listTable({
+  labels: [],
+  items: (self: Self) => [self],
+  values: () => [],
+  rows: [
+    {
+      name: 'virtlens_quarantined_domains',
+      type: 'gauge',
+      help: 'Number of VMs in quarantine: their monitor does not reply.',
+      source: 'virtlens',
+      value: ({ collection }) => collection.quarantined,
+    },
+    {
+      name: 'virtlens_libvirt_blocked_calls',
+      type: 'gauge',
+      help: 'Number of calls that virtlens no longer waits for and that the daemon is still working on.',
+      source: 'virtlens',
+      value: ({ collection }) => collection.blockedCalls,
+    },
+  ],
+});
+
+const UNKNOWN = listTable({
+  labels: ['field'],
+  items: ({ collection }: Self) => [...collection.unknownFields],
+  values: ([field]) => [field],
+  rows: [
+    {
+      name: 'virtlens_unknown_statistics',
+      type: 'gauge',
+      help: 'Number of values of a statistic that this version does not know.',
+      source: 'virtlens',
+      value: ([, count]) => count,
+    },
+  ],
+});
+
+const MISTYPED = listTable({
+  labels: ['field'],
+  items: ({ collection }: Self) => [...collection.mistypedFields],
+  values: ([field]) => [field],
+  rows: [
+    {
+      name: 'virtlens_mistyped_statistics',
+      type: 'gauge',
+      help: 'Number of values of a statistic that were dropped because of their type.',
+      source: 'virtlens',
+      value: ([, count]) => count,
+    },
+  ],
+});
+
+const CALLS = listTable({
+  labels: ['procedure', 'outcome'],
+  items: ({ report }: Self) =>
+    report.rpc.procedures.flatMap(({ procedure, outcomes }) =>
+      Array.from(outcomes, ([outcome, count]) => ({ procedure, outcome, count })),
+    ),
+  values: ({ procedure, outcome }) => [procedure, outcome],
+  rows: [
+    {
+      name: 'virtlens_libvirt_rpc_calls_total',
+      type: 'counter',
+      help: 'Completed calls to libvirt, by procedure and outcome.',
+      source: 'virtlens',
+      value: ({ count }) => count,
+    },
+  ],
+});
+
+/** What virtlens says of itself whatever it reads. */
+const AGENT_TABLES = [BUILD, COLLECTION, COLLECTORS, PROCESS];
+
+/** The same with what there is of libvirt alone. */
+const TABLES = [BUILD, COLLECTION, BLOCKED, COLLECTORS, UNKNOWN, MISTYPED, CALLS, PROCESS];
 
 /** As the reference page lists it; `le` is added by the formats. */
 const RPC_DURATION: FamilyInfo = {
@@ -212,7 +235,13 @@ const RPC_DURATION: FamilyInfo = {
 /** Every family that `selfFamilies` may yield: the source of the reference page. */
 export const SELF_FAMILIES: readonly FamilyInfo[] = [...TABLES.flatMap(({ families }) => families), RPC_DURATION];
 
+const AGENT_EVALUATIONS = AGENT_TABLES.map((table) => table.select(() => true));
 const EVALUATIONS = TABLES.map((table) => table.select(() => true));
+
+/** Those of virtlens's own families that say nothing of libvirt. */
+export function* agentFamilies(self: AgentSelf): Generator<MetricFamily | typeof PAUSE, void, void> {
+  for (const evaluate of AGENT_EVALUATIONS) yield* evaluate(self);
+}
 
 /** virtlens's own families, whatever the schemes: how it is, and how the collection of `snapshot` went. */
 export function* selfFamilies(
