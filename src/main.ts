@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { holdSignals } from './cli/held-signals.ts';
-import { settleRuntime } from './cli/runtime.ts';
+import { endProcess, settleRuntime } from './cli/runtime.ts';
 import { findCommand } from './commands/index.ts';
 
 const argv = process.argv.slice(2);
@@ -17,5 +17,5 @@ async function main(): Promise<void> {
     import('./cli/machine.ts'),
   ]);
   // A connection that hangs must not keep a finished command alive.
-  process.exit(await runCommand(argv, currentMachine()));
+  endProcess(await runCommand(argv, currentMachine()));
 }

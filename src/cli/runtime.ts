@@ -33,3 +33,19 @@ export function settleRuntime({ takesSigusr1 }: { readonly takesSigusr1: boolean
     // A system that forbids it (a seccomp filter, say) gets the same agent, a little larger.
   }
 }
+
+/**
+ * Ends the process. A thread that waits for a file on a server that is gone would keep it for as long as that: the C library's exit waits for
+ * Node's threads. Then the process becomes a shell that ends with this code, and the kernel ends the threads.
+ */
+export function endProcess(code: number): never {
+  const { execve } = process;
+  if (execve !== undefined && process.getActiveResourcesInfo().some((kind) => kind.startsWith('FSReq'))) {
+    try {
+      execve.call(process, '/bin/sh', ['sh', '-c', `exit ${code}`], {});
+    } catch {
+      // Without a shell it waits.
+    }
+  }
+  process.exit(code);
+}

@@ -101,14 +101,18 @@ export class AgentProcess implements AsyncDisposable {
   }
 }
 
-/** A `virtlens serve` that listens. */
+/** A `virtlens serve` or `virtlens pve` that listens. */
 export class Agent extends AgentProcess {
   #url = '';
 
   /** Starts it on a free port of 127.0.0.1 and waits until it listens. */
   static async start(args: readonly string[], options: AgentOptions = {}): Promise<Agent> {
     const listens = args.some((arg) => arg.startsWith('--web.listen-address'));
-    const agent = new Agent([...args, ...(listens ? [] : ['--web.listen-address=127.0.0.1:0'])], options);
+    const own =
+      args[0] === 'pve'
+        ? ['pve', '--host=127.0.0.1', '--port=0', ...args.slice(1)]
+        : [...args, ...(listens ? [] : ['--web.listen-address=127.0.0.1:0'])];
+    const agent = new Agent(own, options);
     try {
       const [, address, tls] = await agent.waitForLog(/msg="Listening on" address=(\S+) tls=(\S+)/);
       agent.#url = `${tls === 'true' ? 'https' : 'http'}://${address}`;
