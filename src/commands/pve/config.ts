@@ -132,7 +132,7 @@ const FLAGS = defineGoFlags(
 /** What `virtlens pve --help` prints. */
 export const pveHelp = FLAGS.help;
 
-const LEVELS: Readonly<Record<string, LogLevel>> = {
+const LEVELS = {
   TRACE: 'debug',
   DEBUG: 'debug',
   INFO: 'info',
@@ -140,7 +140,7 @@ const LEVELS: Readonly<Record<string, LogLevel>> = {
   WARN: 'warn',
   ERROR: 'error',
   CRITICAL: 'error',
-};
+} as const satisfies Record<string, LogLevel>;
 
 /**
  * Reads a command line.
@@ -191,8 +191,8 @@ function listenAddress(host: string, port: number): string {
 }
 
 function readLevel(text: string): LogLevel {
-  const level = LEVELS[text.toUpperCase()];
-  if (level !== undefined) return level;
+  const name = text.toUpperCase();
+  if (Object.hasOwn(LEVELS, name)) return LEVELS[name as keyof typeof LEVELS];
   throw new FlagError(
     'ERR_FLAG_VALUE',
     `--loglevel cannot be ${quote(text)}: it must be one of ${Object.keys(LEVELS).join(', ')}`,
