@@ -4,6 +4,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { pveSchema } from '../src/schemas/pve/pve.ts';
 import { describeSchemas } from '../src/schemas/schema-set.ts';
 import { SELF_FAMILIES } from '../src/schemas/self.ts';
 import type { FamilyInfo } from '../src/schemas/table/table.ts';
@@ -55,6 +56,10 @@ the statistic, the name is theirs, and so are the labels unless the last column 
 Nova's metadata.`,
 };
 
+const PVE_SUMMARY = `The families of a Proxmox VE node, which [\`virtlens pve\`](pve.md) serves. Those that need \`running-vms\` or \`storage\`, and the last two, are
+pve_local_exporter's with its labels; it has no others. \`pve\` stands for what \`--metrics-prefix\` says. *Needs* names the flags
+\`--collect-NAME\`. Stopped VMs and containers are not there.`;
+
 /** A name of libvirt's bulk statistics, or of Telegraf's one that is not of those. */
 const STATISTIC = /\b(?:(?:state|cpu|balloon|vcpu|net|block|perf|iothread|memory|dirtyrate)\.[\w.<>-]*[\w>]|cpu_id)/g;
 
@@ -71,6 +76,7 @@ export function metricsReference(): string {
   return [
     INTRODUCTION,
     ...chapters,
+    `## Proxmox VE\n\n${PVE_SUMMARY}\n\n${familyTable(pveSchema('pve').tables.flatMap(({ families }) => families))}`,
     `## virtlens itself\n\nThese families do not depend on the schemes.\n\n${selfTable(SELF_FAMILIES)}`,
     `## From libvirt's statistics\n\nThe names that \`virsh domstats\` prints, and the families that carry them.\n\n${statistics}`,
   ].join('\n');

@@ -25,6 +25,7 @@ describe('the documents', () => {
     ['serve', 'docs/serve.md'],
     ['nova', 'docs/nova.md'],
     ['telegraf', 'docs/telegraf.md'],
+    ['pve', 'docs/pve.md'],
     ['sim', 'docs/simulator.md'],
   ] as const) {
     it(`${file} names every flag of ${command}, and no other`, () => {
