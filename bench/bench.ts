@@ -13,8 +13,9 @@ import { buildAgent } from '../scripts/build.ts';
 import { installSystemPackages } from '../scripts/install-system-packages.ts';
 import { unavailable } from '../test/lab/tools.ts';
 import { describeMachine } from './machine.ts';
+import { measurePveHosts } from './pve-hosts.ts';
 import { measureRealVms } from './real-vms.ts';
-import { reportRealVms, reportSimulatedVms } from './report.ts';
+import { reportPveHosts, reportRealVms, reportSimulatedVms } from './report.ts';
 import { measureSimulatedVms } from './simulated-vms.ts';
 
 const DOCUMENT = join(import.meta.dirname, '..', 'docs', 'performance.md');
@@ -29,7 +30,7 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stderr.write(`bench: ${options}\n`);
     return 1;
   }
-  const { vms, scrapes, simulatedScrapes, writeDocs } = options;
+  const { vms, scrapes, simulatedScrapes, pveScrapes, writeDocs } = options;
   const dir = mkdtempSync(join(tmpdir(), 'virtlens-bench-'));
   try {
     // The bundle that is measured stays what it is while others build.
@@ -46,6 +47,10 @@ async function main(argv: readonly string[]): Promise<number> {
     sections.push(
       reportSimulatedVms(await measureSimulatedVms({ bundle, scrapes: simulatedScrapes, say }), simulatedScrapes),
     );
+    const noPve = unavailable('pve');
+    if (noPve === false)
+      sections.push(reportPveHosts(await measurePveHosts({ bundle, scrapes: pveScrapes, say }), pveScrapes));
+    else sections.push(`### A Proxmox VE node\n\nNot measured: ${noPve}.`);
     const report = `${sections.join('\n\n')}\n`;
     process.stdout.write(report);
     if (writeDocs) writeDocument(report);
@@ -59,6 +64,7 @@ interface Options {
   readonly vms: number;
   readonly scrapes: number;
   readonly simulatedScrapes: number;
+  readonly pveScrapes: number;
   readonly writeDocs: boolean;
 }
 
@@ -84,7 +90,13 @@ function readOptions(argv: readonly string[]): Options | string {
   if (!Number.isInteger(vms) || vms < 2) return `--vms cannot be '${values.vms}': give a whole number of 2 or more`;
   if (!Number.isInteger(scrapes) || scrapes < 1)
     return `--scrapes cannot be '${values.scrapes}': give a whole number of 1 or more`;
-  return { vms, scrapes, simulatedScrapes: quick ? 3 : 10, writeDocs: values['write-docs'] === true };
+  return {
+    vms,
+    scrapes,
+    simulatedScrapes: quick ? 3 : 10,
+    pveScrapes: quick ? 3 : 20,
+    writeDocs: values['write-docs'] === true,
+  };
 }
 
 function header(argv: readonly string[]): string {

@@ -1,4 +1,5 @@
 // The figures as Markdown: targets beside results.
+import { VMS as PVE_VMS, type PveCost, type PveResult, TREE_VMS } from './pve-hosts.ts';
 import type { Hang, RealResult } from './real-vms.ts';
 import { PEER_PATIENCE_MS } from './real-vms.ts';
 import { LARGE_VMS, type SimulatedResult, SMALL_VMS } from './simulated-vms.ts';
@@ -137,6 +138,33 @@ export function reportSimulatedVms(results: readonly SimulatedResult[], scrapes:
         }),
       ),
     ),
+  ].join('\n');
+}
+
+export function reportPveHosts({ real, tree }: PveResult, scrapes: number): string {
+  const head = ['', 'wall time, median', '95th percentile', 'own CPU a scrape', "its programs' CPU", 'samples'];
+  const row = ({ name, cost }: { readonly name: string; readonly cost: PveCost }) => [
+    name,
+    milliseconds(cost.wallMedianMs),
+    milliseconds(cost.wallP95Ms),
+    milliseconds(cost.ownCpuMs),
+    milliseconds(cost.programsCpuMs),
+    group(cost.samples),
+  ];
+  return [
+    `### A Proxmox VE node with ${PVE_VMS} VMs`,
+    '',
+    `Real QEMU processes with a disk and a NIC each, which are paused; ${scrapes} scrapes of each in turn. Where devices are asked for by every scrape,`,
+    '`--qm-max-ttl` and `--qm-rand` are 0; they are ten minutes and one by default. `qm monitor` is a stand-in, a small Node.js program that',
+    "starts faster than Proxmox VE's own.",
+    '',
+    table(head, real.map(row)),
+    '',
+    `### A Proxmox VE node with ${TREE_VMS} VMs: files alone`,
+    '',
+    '/proc, /sys and /etc/pve as files below a directory, without monitors.',
+    '',
+    table(head, [row({ name: 'processes', cost: tree })]),
   ].join('\n');
 }
 
