@@ -1,7 +1,7 @@
 // What a scrape costs, virtlens beside Debian's prometheus-libvirt-exporter: `npm run bench`. Prints Markdown on standard output and
 // its progress on standard error.
 //
-//   npm run bench                    100 VMs, 60 scrapes of each exporter; about six minutes
+//   npm run bench                    100 VMs, 60 scrapes of each exporter; about eight minutes
 //   npm run bench -- --vms N --scrapes N
 //   npm run bench -- --quick         20 VMs, 10 scrapes: whether it works, not what it costs
 //   npm run bench -- --write-docs    also puts the figures into docs/performance.md

@@ -77,6 +77,7 @@ async function measureReal(bundle: string, scrapes: number, say: (line: string) 
 async function startVm(lab: PveLab, vmid: number): Promise<void> {
   const image = lab.makeImage(vmid, `vm-${vmid}-disk-0.qcow2`, 'qcow2', '64M');
   await lab.start(vmid, [
+    ...['-smp', '1,sockets=1,cores=1,maxcpus=1'],
     ...['-drive', `file=${image},if=none,id=drive-scsi0,format=qcow2`],
     ...['-device', 'virtio-scsi-pci,id=scsihw0', '-device', 'scsi-hd,bus=scsihw0.0,drive=drive-scsi0,id=scsi0'],
     ...['-netdev', `type=tap,id=net0,ifname=tap${vmid}i0,script=no,downscript=no`],

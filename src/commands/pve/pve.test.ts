@@ -148,3 +148,29 @@ test('a scraper that waits briefly gets what is known by then', async () => {
   assert.equal(await ended, 0);
   silent.close();
 });
+
+test('it serves as serve does: the web configuration file, gzip, OpenMetrics, a page of links and no others', async () => {
+  using tree = new PveTree();
+  tree.write('web.yml', 'http_server_config:\n  headers:\n    X-Frame-Options: deny\n');
+  const machine = new TestMachine();
+  const webConfig = `--web.config.file=${tree.path('web.yml')}`;
+  const ended = PVE.run([`--root=${tree.dir}`, '--host=127.0.0.1', '--port=0', webConfig], machine);
+  const log = await machine.stderr.until(/msg="Listening on"/);
+  const url = `http://${/address=(\S+)/.exec(log)?.[1]}`;
+  const get = (path: string, headers: Record<string, string> = {}) =>
+    fetch(url + path, { headers: { connection: 'close', ...headers } });
+  const page = await get('/metrics', { accept: 'application/openmetrics-text', 'accept-encoding': 'gzip' });
+  assert.equal(page.headers.get('x-frame-options'), 'deny');
+  assert.equal(page.headers.get('content-encoding'), 'gzip');
+  assert.match(await page.text(), /^pve_exporter_build_info\{version=.*\n(?:.*\n)*# EOF\n$/m);
+  assert.match(await (await get('/')).text(), /<a href="\/metrics">/);
+  for (const [path, status] of [
+    ['/-/healthy', 200],
+    ['/-/ready', 200],
+    ['/metric', 404],
+  ] as const) {
+    assert.equal((await get(path)).status, status, path);
+  }
+  machine.signal('SIGTERM');
+  assert.equal(await ended, 0);
+});
