@@ -36,7 +36,7 @@ export const COMMANDS: readonly CommandInfo[] = [
   },
   {
     name: 'pve',
-    summary: 'Stands in for pve_local_exporter: metrics of a Proxmox VE node, read from the node itself.',
+    summary: 'Stands in for pve_local_exporter: metrics of a Proxmox VE node.',
     heldSignals: ['SIGHUP'],
     load: async () => (await import('./pve/pve.ts')).PVE,
   },

@@ -33,13 +33,14 @@ test('the version, and a command that there is not', async () => {
   const commands = COMMANDS.map(({ name }) => [name, '--version']);
   for (const argv of [['version'], ['--version'], ['--log.level=debug', '--version'], ...commands]) {
     const { code, stdout, stderr } = await run(...argv);
-    assert.match(stdout, /^virtlens \d+\.\d+\.\d+\n$/);
+    // The exporter that pve replaces prints nothing else.
+    assert.match(stdout, argv[0] === 'pve' ? /^\d+\.\d+\.\d+\n$/ : /^virtlens \d+\.\d+\.\d+\n$/);
     assert.deepEqual([code, stderr], [0, '']);
   }
   assert.deepEqual(await run('stray'), {
     code: 1,
     stdout: '',
-    stderr: "virtlens: 'stray' is not a command; the commands are serve, nova, telegraf, sim\n",
+    stderr: "virtlens: 'stray' is not a command; the commands are serve, nova, telegraf, pve, sim\n",
   });
 });
 

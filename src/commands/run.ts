@@ -20,7 +20,7 @@ export async function runCommand(argv: readonly string[], machine: Machine): Pro
     return 0;
   }
   if (asksFor(ownArgs, VERSION_ARGUMENT)) {
-    machine.stdout.write(`virtlens ${VERSION}\n`);
+    machine.stdout.write(`${command.versionLine ?? `virtlens ${VERSION}`}\n`);
     return 0;
   }
   return command.run(ownArgs, machine);
