@@ -1,8 +1,10 @@
 // `virtlens pve` as a user runs it: on a host with real QEMU processes, monitors, interfaces and a mount that hangs.
 import assert from 'node:assert/strict';
 import { chmodSync, mkdirSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { after, before, it } from 'node:test';
+import { errorCode } from '../src/base/errno.ts';
 import { Agent } from './lab/agent.ts';
 import { type CagedProcess, waitFor } from './lab/cage.ts';
 import { describeLab } from './lab/describe.ts';
@@ -405,9 +407,16 @@ describeLab('virtlens pve', ['pve', 'promtool'], () => {
 
   it('loses the metrics of a VM’s devices alone while others keep its monitor busy', async () => {
     await using agent = await start();
-    const sockets = [];
-    for (let index = 0; index < 3; index++) sockets.push(await hold(lab.qmpPath(101)));
+    const sockets: Socket[] = [];
     try {
+      for (let index = 0; index < 3; index++) {
+        // One more than the queue holds is refused: it is full then, as it should be.
+        const socket = await hold(lab.qmpPath(101)).catch((error: unknown) => {
+          if (errorCode(error) === 'EAGAIN') return undefined;
+          throw error;
+        });
+        if (socket !== undefined) sockets.push(socket);
+      }
       const startMs = performance.now();
       const series = await seriesNow(agent);
       assert.ok(performance.now() - startMs < 5_000);
