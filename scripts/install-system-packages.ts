@@ -25,6 +25,8 @@ const PACKAGES = [
   'polkitd',
   'dbus',
   'curl',
+  'gcc',
+  'libc6-dev',
 ];
 
 /** The metapackage that names the current kernel for virtual machines. It is unpacked into the cache, never installed. */
