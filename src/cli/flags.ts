@@ -348,7 +348,8 @@ export function renderHelp(
   lines.push(
     ...(groups.get('') ?? []).flatMap(render),
     ...renderRow('-h, --help', 'Show this help.'),
-    ...renderRow(VERSION_ARGUMENT, 'Print the version.'),
+    // A table in Go's syntax has a row of its own for it.
+    ...(table.some(({ name }) => name === 'version') ? [] : renderRow(VERSION_ARGUMENT, 'Print the version.')),
   );
   return `${lines.join('\n')}\n`;
 }
