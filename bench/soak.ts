@@ -3,7 +3,7 @@
 // calm after each cycle, and must not grow.
 //
 //   npm run soak                        6000 scrapes, some five minutes, against the simulator
-//   npm run soak -- --scrapes 50000     for a night
+//   npm run soak -- --minutes 120       for as long as that
 //   npm run soak -- --real              against a private libvirtd with real guests (root, Debian)
 //   npm run soak -- --agent dist/virtlens.js
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -36,6 +36,8 @@ const ATTACK_UNTIL = 25;
 const WAKE_AT = 35;
 /** Every so many cycles the daemon drops all connections. */
 const DROP_EVERY = 4;
+/** VMs that come with each scrape, and as many go. */
+const CHURN = 2;
 /** Of the VMs that come and go, so many are there at a time. */
 const CHURN_ALIVE = 5;
 const SCRAPE_TIMEOUT_MS = 10_000;
@@ -93,6 +95,7 @@ interface Target {
 const { values: options } = parseArgs({
   options: {
     scrapes: { type: 'string', default: '6000' },
+    minutes: { type: 'string' },
     real: { type: 'boolean', default: false },
     agent: { type: 'string', default: join(dirname(import.meta.dirname), 'src', 'main.ts') },
   },
@@ -104,22 +107,38 @@ if (!Number.isSafeInteger(scrapes) || scrapes < 8 * CYCLE) {
   );
   process.exit(1);
 }
-process.exitCode = await soak(Math.floor(scrapes / CYCLE));
+const minutes = options.minutes === undefined ? undefined : Number(options.minutes);
+if (minutes !== undefined && !(minutes >= 2)) {
+  process.stderr.write('soak: --minutes must be a number from 2 up, so that there is something to compare\n');
+  process.exit(1);
+}
+process.exitCode = await soak();
 
-async function soak(cycles: number): Promise<number> {
+async function soak(): Promise<number> {
   const dir = mkdtempSync(join(tmpdir(), 'virtlens-soak-'));
   const target = options.real ? await realTarget() : await simulatedTarget(dir);
   const agent = await startAgent(target.uri, dir);
+  const startedMs = performance.now();
+  const limitMs = minutes === undefined ? undefined : minutes * 60_000;
+  /** What is done of the work, from 0 to 1. */
+  const done = (cycles: number) =>
+    limitMs === undefined ? (cycles * CYCLE) / scrapes : (performance.now() - startedMs) / limitMs;
   try {
     const samples: Sample[] = [];
-    for (let cycle = 0; cycle < cycles; cycle++) {
-      const slowestMs = await runCycle(target, agent, cycle);
+    let said = 0;
+    while (done(samples.length) < 1) {
+      const slowestMs = await runCycle(target, agent, samples.length);
       const sample = await agent.sample();
       samples.push(sample);
-      if (cycle % Math.max(1, Math.floor(cycles / 20)) === 0 || cycle === cycles - 1) {
-        process.stdout.write(`${describe(sample, (cycle + 1) * CYCLE)}, slowest scrape ${Math.round(slowestMs)} ms\n`);
-      }
+      if (done(samples.length) < said) continue;
+      said += 0.05;
+      process.stdout.write(`${describe(sample, samples.length * CYCLE)}, slowest scrape ${Math.round(slowestMs)} ms\n`);
     }
+    const seconds = (performance.now() - startedMs) / 1000;
+    const vms = samples.length * CYCLE * CHURN;
+    process.stdout.write(
+      `${vms} VMs came and went in ${(seconds / 60).toFixed(1)} minutes, ${(vms / seconds).toFixed(1)} a second\n`,
+    );
     return judge(samples);
   } finally {
     await agent.stop();
@@ -133,7 +152,7 @@ async function runCycle(target: Target, agent: Agent, cycle: number): Promise<nu
   let slowestMs = 0;
   let attack: Attack | undefined;
   for (let i = 0; i < CYCLE; i++) {
-    await target.churn(cycle * CYCLE + i);
+    for (let n = 0; n < CHURN; n++) await target.churn((cycle * CYCLE + i) * CHURN + n);
     if (i === FAULT_AT) target.misbehave(cycle);
     if (i === ATTACK_FROM) attack = ATTACKS[cycle % ATTACKS.length]!(agent.url, { localAddress: '127.0.0.2' });
     if (i === ATTACK_UNTIL) attack?.stop();
@@ -157,7 +176,7 @@ function describe(sample: Sample, count: number): string {
 
 /** Names that the client keeps after so many cycles, in each of which VMs come and events speak of VMs that never were. */
 function keptNames(cycles: number): number {
-  return Math.min(KEPT_NAMES.count, cycles * (CYCLE + UNKNOWN_VMS));
+  return Math.min(KEPT_NAMES.count, cycles * (CYCLE * CHURN + UNKNOWN_VMS));
 }
 
 /** Compares the second quarter with the last: the first is the warming up. */
