@@ -3,7 +3,7 @@
 // calm after each cycle, and must not grow.
 //
 //   npm run soak                        6000 scrapes, some five minutes, against the simulator
-//   npm run soak -- --minutes 120       for as long as that
+//   npm run soak -- --minutes 120       for as long as that, with some ten VMs a second that come and go
 //   npm run soak -- --real              against a private libvirtd with real guests (root, Debian)
 //   npm run soak -- --agent dist/virtlens.js
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -41,6 +41,8 @@ const CHURN = 2;
 /** Of the VMs that come and go, so many are there at a time. */
 const CHURN_ALIVE = 5;
 const SCRAPE_TIMEOUT_MS = 10_000;
+/** From one scrape to the next where the soak lasts a given time. */
+const PACE_MS = 170;
 
 /** What may grow from the second quarter of the cycles to the last, by a share and an amount. */
 const ALLOWED = {
@@ -160,8 +162,10 @@ async function runCycle(target: Target, agent: Agent, cycle: number): Promise<nu
     if (i === WAKE_AT) await target.wake();
     if (i === WAKE_AT + 2 && cycle % DROP_EVERY === DROP_EVERY - 1) await target.drop();
     const startedMs = performance.now();
+    const pace = minutes === undefined ? undefined : delay(PACE_MS);
     const text = await agent.scrape();
     slowestMs = Math.max(slowestMs, performance.now() - startedMs);
+    await pace;
     if (i !== CYCLE - 1) continue;
     if (!/^libvirt_up 1$/m.test(text)) throw new Error('soak: libvirt is not up in the calm at the end of a cycle');
     if (!/^virtlens_quarantined_domains 0$/m.test(text)) throw new Error('soak: VMs are in quarantine in the calm');
