@@ -156,6 +156,21 @@ async function soak(): Promise<number> {
   }
 }
 
+/**
+ * One scrape. While the web server is attacked, a scraper that gets too little of a loaded machine to read in time is cut off with the
+ * attacker, and comes again as Prometheus does.
+ */
+async function scrapeUntilServed(agent: Agent, isAttacked: boolean): Promise<string> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await agent.scrape();
+    } catch (error) {
+      if (!isAttacked || tries === 3) throw error;
+      process.stdout.write(`a scrape beside an attack failed: ${error}\n`);
+    }
+  }
+}
+
 /** One cycle; returns its slowest scrape. Throws when the calm at its end is none. */
 async function runCycle(target: Target, agent: Agent, cycle: number, churn: () => Promise<void>): Promise<number> {
   let slowestMs = 0;
@@ -170,7 +185,7 @@ async function runCycle(target: Target, agent: Agent, cycle: number, churn: () =
     if (i === WAKE_AT + 2 && cycle % DROP_EVERY === DROP_EVERY - 1) await target.drop();
     const startedMs = performance.now();
     const pace = minutes === undefined ? undefined : delay(PACE_MS);
-    const text = await agent.scrape();
+    const text = await scrapeUntilServed(agent, attack !== undefined && i < ATTACK_UNTIL);
     slowestMs = Math.max(slowestMs, performance.now() - startedMs);
     await pace;
     if (i !== CYCLE - 1) continue;
