@@ -3,7 +3,7 @@
 // calm after each cycle, and must not grow.
 //
 //   npm run soak                        6000 scrapes, some five minutes, against the simulator
-//   npm run soak -- --minutes 120       for as long as that, with some ten VMs a second that come and go
+//   npm run soak -- --minutes 120       for as long as that, with ten VMs a second that come and go
 //   npm run soak -- --real              against a private libvirtd with real guests (root, Debian)
 //   npm run soak -- --agent dist/virtlens.js
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -38,6 +38,8 @@ const WAKE_AT = 35;
 const DROP_EVERY = 4;
 /** VMs that come with each scrape, and as many go. */
 const CHURN = 2;
+/** VMs that come each second where the soak lasts a given time, and as many go, however long scrapes take. */
+const CHURN_PER_SECOND = 10;
 /** Of the VMs that come and go, so many are there at a time. */
 const CHURN_ALIVE = 5;
 const SCRAPE_TIMEOUT_MS = 10_000;
@@ -128,8 +130,14 @@ async function soak(): Promise<number> {
   try {
     const samples: Sample[] = [];
     let said = 0;
+    let vms = 0;
+    /** As many VMs come and go as are due. */
+    const churn = async () => {
+      const due = limitMs === undefined ? vms + CHURN : ((performance.now() - startedMs) / 1000) * CHURN_PER_SECOND;
+      while (vms < due) await target.churn(vms++);
+    };
     while (done(samples.length) < 1) {
-      const slowestMs = await runCycle(target, agent, samples.length);
+      const slowestMs = await runCycle(target, agent, samples.length, churn);
       const sample = await agent.sample();
       samples.push(sample);
       if (done(samples.length) < said) continue;
@@ -137,11 +145,10 @@ async function soak(): Promise<number> {
       process.stdout.write(`${describe(sample, samples.length * CYCLE)}, slowest scrape ${Math.round(slowestMs)} ms\n`);
     }
     const seconds = (performance.now() - startedMs) / 1000;
-    const vms = samples.length * CYCLE * CHURN;
     process.stdout.write(
       `${vms} VMs came and went in ${(seconds / 60).toFixed(1)} minutes, ${(vms / seconds).toFixed(1)} a second\n`,
     );
-    return judge(samples);
+    return judge(samples, vms / samples.length);
   } finally {
     await agent.stop();
     await target.close();
@@ -149,12 +156,27 @@ async function soak(): Promise<number> {
   }
 }
 
+/**
+ * One scrape. While the web server is attacked, a scraper that gets too little of a loaded machine to read in time is cut off with the
+ * attacker, and comes again as Prometheus does.
+ */
+async function scrapeUntilServed(agent: Agent, isAttacked: boolean): Promise<string> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await agent.scrape();
+    } catch (error) {
+      if (!isAttacked || tries === 3) throw error;
+      process.stdout.write(`a scrape beside an attack failed: ${error}\n`);
+    }
+  }
+}
+
 /** One cycle; returns its slowest scrape. Throws when the calm at its end is none. */
-async function runCycle(target: Target, agent: Agent, cycle: number): Promise<number> {
+async function runCycle(target: Target, agent: Agent, cycle: number, churn: () => Promise<void>): Promise<number> {
   let slowestMs = 0;
   let attack: Attack | undefined;
   for (let i = 0; i < CYCLE; i++) {
-    for (let n = 0; n < CHURN; n++) await target.churn((cycle * CYCLE + i) * CHURN + n);
+    await churn();
     if (i === FAULT_AT) target.misbehave(cycle);
     if (i === ATTACK_FROM) attack = ATTACKS[cycle % ATTACKS.length]!(agent.url, { localAddress: '127.0.0.2' });
     if (i === ATTACK_UNTIL) attack?.stop();
@@ -163,7 +185,7 @@ async function runCycle(target: Target, agent: Agent, cycle: number): Promise<nu
     if (i === WAKE_AT + 2 && cycle % DROP_EVERY === DROP_EVERY - 1) await target.drop();
     const startedMs = performance.now();
     const pace = minutes === undefined ? undefined : delay(PACE_MS);
-    const text = await agent.scrape();
+    const text = await scrapeUntilServed(agent, attack !== undefined && i < ATTACK_UNTIL);
     slowestMs = Math.max(slowestMs, performance.now() - startedMs);
     await pace;
     if (i !== CYCLE - 1) continue;
@@ -179,12 +201,12 @@ function describe(sample: Sample, count: number): string {
 }
 
 /** Names that the client keeps after so many cycles, in each of which VMs come and events speak of VMs that never were. */
-function keptNames(cycles: number): number {
-  return Math.min(KEPT_NAMES.count, cycles * (CYCLE * CHURN + UNKNOWN_VMS));
+function keptNames(cycles: number, vmsPerCycle: number): number {
+  return Math.min(KEPT_NAMES.count, cycles * (vmsPerCycle + UNKNOWN_VMS));
 }
 
 /** Compares the second quarter with the last: the first is the warming up. */
-function judge(samples: readonly Sample[]): number {
+function judge(samples: readonly Sample[], vmsPerCycle: number): number {
   const quarter = Math.floor(samples.length / 4);
   let code = 0;
   for (const measure of Object.keys(ALLOWED) as Measure[]) {
@@ -196,7 +218,7 @@ function judge(samples: readonly Sample[]): number {
     const after = median(samples.slice(-quarter));
     const { share, amount } = ALLOWED[measure];
     // Of the cycles in the middle of the two quarters.
-    const names = keptNames(samples.length - quarter / 2) - keptNames(1.5 * quarter);
+    const names = keptNames(samples.length - quarter / 2, vmsPerCycle) - keptNames(1.5 * quarter, vmsPerCycle);
     const namesBytes = measure.endsWith('Bytes') ? names * KEPT_NAMES.bytes : 0;
     if (after <= before * (1 + share) + amount + namesBytes) continue;
     process.stderr.write(`soak: ${measure} grew from ${before} to ${after}\n`);
