@@ -25,6 +25,7 @@ const PACKAGES = [
   'polkitd',
   'dbus',
   'curl',
+  'kubernetes-client',
   'gcc',
   'libc6-dev',
 ];

@@ -1,21 +1,16 @@
 // The recording rules of docs/serve.md, before promtool: on the series of `extended` they make those of the scheme whose names they keep.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, it } from 'node:test';
 import { parse } from 'yaml';
 import type { Snapshot } from '../src/model/snapshot.ts';
-import { createSchemaSet, type SchemaName } from '../src/schemas/schema-set.ts';
 import { Cage } from './lab/cage.ts';
 import { describeLab } from './lab/describe.ts';
-import { TOOL_PATH } from './lab/tools.ts';
-import { configOf, diskOf, domainOf, listFamilies, snapshotOf } from './support/snapshots.ts';
+import { runPromtool, seriesOf, seriesText } from './support/promtool.ts';
+import { configOf, diskOf, domainOf, snapshotOf } from './support/snapshots.ts';
 
 const DOCUMENT = join(import.meta.dirname, '..', 'docs', 'serve.md');
-/** What a scrape adds. */
-const TARGET = { job: 'libvirt', instance: 'host:9177' };
-
 interface RuleGroup {
   readonly name: string;
   readonly rules: readonly { readonly record: string; readonly expr: string }[];
@@ -76,31 +71,6 @@ const SNAPSHOT: Snapshot = snapshotOf(
   { pools: [{ name: 'default', uuid: 'u', state: 2, capacityBytes: 30, allocationBytes: 20, availableBytes: 10 }] },
 );
 
-interface Series {
-  readonly name: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly value: number;
-}
-
-/** A scheme's series, as a Prometheus that scrapes virtlens has them. */
-function seriesOf(schema: SchemaName): readonly Series[] {
-  return listFamilies(createSchemaSet([schema]).families(SNAPSHOT)).flatMap(({ name, labels, values, decimalShift }) =>
-    labels.map((set, i) => ({
-      name,
-      labels: {
-        ...TARGET,
-        ...Object.fromEntries(set.names.map((label, j) => [label, set.values[j]!]).filter(([, value]) => value !== '')),
-      },
-      value: Number(values[i]) / 10 ** decimalShift,
-    })),
-  );
-}
-
-const textOf = ({ name, labels }: Series): string =>
-  `${name}{${Object.entries(labels)
-    .map(([label, value]) => `${label}=${JSON.stringify(value)}`)
-    .join(',')}}`;
-
 describeLab('the recording rules of docs/serve.md', ['promtool'], () => {
   let cage: Cage;
   before(async () => {
@@ -109,22 +79,15 @@ describeLab('the recording rules of docs/serve.md', ['promtool'], () => {
   });
   after(() => cage?.stop());
 
-  const promtool = (...args: string[]) => {
-    const { status, stdout, stderr } = spawnSync('promtool', args, {
-      cwd: cage.dir,
-      encoding: 'utf8',
-      env: { PATH: TOOL_PATH },
-    });
-    assert.equal(status, 0, `${stdout}${stderr}`);
-  };
+  const promtool = (...args: string[]) => runPromtool(cage.dir, ...args);
 
   it('are rules', () => promtool('check', 'rules', 'rules.yml'));
 
   for (const schema of ['debian', 'tinkoff', 'inovex'] as const) {
     it(`make the series of ${schema} from those of extended`, () => {
       const group = groups.find(({ name }) => name === `libvirt-${schema}-names`)!;
-      const originals = seriesOf(schema);
-      const extended = seriesOf('extended');
+      const originals = seriesOf([schema], SNAPSHOT);
+      const extended = seriesOf(['extended'], SNAPSHOT);
       const scraped = new Set(extended.map(({ name }) => name));
       const tests = group.rules.map(({ record }) => {
         assert.ok(!scraped.has(record), `${record} is a family of extended, which no rule may write`);
@@ -136,11 +99,14 @@ describeLab('the recording rules of docs/serve.md', ['promtool'], () => {
           exp_samples: expected.map((series) => {
             // `extended` does not have the file in its counters.
             const { source_file: _, ...labels } = series.labels;
-            return { labels: textOf({ ...series, labels }), value: series.value };
+            return { labels: seriesText({ ...series, labels }), value: series.value };
           }),
         };
       });
-      const input = extended.map((series) => ({ series: textOf(series), values: `${series.value} ${series.value}` }));
+      const input = extended.map((series) => ({
+        series: seriesText(series),
+        values: `${series.value} ${series.value}`,
+      }));
       const file = `${schema}.yml`;
       // JSON is YAML.
       const unitTests = [{ interval: '1m', input_series: input, promql_expr_test: tests }];

@@ -20,7 +20,8 @@ export type LabPart =
   | 'exporter'
   | 'influxdb'
   | 'polkit'
-  | 'pve';
+  | 'pve'
+  | 'kubectl';
 
 const PROGRAMS: Record<LabPart, readonly string[]> = {
   libvirt: ['libvirtd', 'virtlogd', 'virsh', 'qemu-system-x86_64', 'qemu-img'],
@@ -33,6 +34,7 @@ const PROGRAMS: Record<LabPart, readonly string[]> = {
   influxdb: ['influxd'],
   polkit: ['dbus-daemon', 'dbus-send', 'setpriv'],
   pve: ['qemu-system-x86_64', 'qemu-img', 'gcc', 'ip'],
+  kubectl: ['kubectl'],
 };
 
 let namespaceRefusal: string | false | undefined;

@@ -1,0 +1,113 @@
+// deploy/kubernetes: every manifest against the Kubernetes schemas, the kustomizations by kubectl itself, and what C5C3's DaemonSet promised.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { ServiceMonitor } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1';
+import { DaemonSet } from 'kubernetes-models/apps/v1';
+import { NetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1';
+import { ClusterRole, ClusterRoleBinding } from 'kubernetes-models/rbac.authorization.k8s.io/v1';
+import { Service, ServiceAccount } from 'kubernetes-models/v1';
+import { parseAllDocuments } from 'yaml';
+import { describeLab } from './lab/describe.ts';
+import { findProgram } from './lab/tools.ts';
+
+const DIR = join(import.meta.dirname, '..', 'deploy', 'kubernetes');
+
+interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string };
+}
+
+/** The models throw what is wrong with a manifest. */
+const MODELS: Readonly<Record<string, new (manifest: never) => { validate(): void }>> = {
+  DaemonSet,
+  Service,
+  ServiceAccount,
+  ServiceMonitor,
+  NetworkPolicy,
+  ClusterRole,
+  ClusterRoleBinding,
+};
+
+const documentsOf = (text: string) => parseAllDocuments(text).map((document) => document.toJS() as Manifest);
+
+function validate(manifest: Manifest): void {
+  const Model = MODELS[manifest.kind];
+  assert.ok(Model !== undefined, `${manifest.kind} has a model`);
+  const model = new Model(manifest as never);
+  assert.equal((model as unknown as Manifest).apiVersion, manifest.apiVersion);
+  model.validate();
+}
+
+interface DaemonSetManifest {
+  readonly spec: {
+    readonly selector: { readonly matchLabels: Readonly<Record<string, string>> };
+    readonly template: {
+      readonly metadata: { readonly labels: Record<string, string>; readonly annotations: Record<string, string> };
+      readonly spec: {
+        readonly nodeSelector: Readonly<Record<string, string>>;
+        readonly containers: readonly Readonly<Record<string, unknown>>[];
+      };
+    };
+  };
+}
+
+describe('the manifests of deploy/kubernetes', () => {
+  for (const file of globSync('**/*.yaml', { cwd: DIR }).toSorted()) {
+    if (file.endsWith('kustomization.yaml')) continue;
+    it(`${file} is valid`, () => {
+      const manifests = documentsOf(readFileSync(join(DIR, file), 'utf8'));
+      assert.ok(manifests.length > 0);
+      // A patch is no whole manifest.
+      if (!file.endsWith('patch.yaml')) for (const manifest of manifests) validate(manifest);
+    });
+  }
+
+  it('a manifest with a mistake is not valid', () => {
+    const [manifest] = documentsOf(readFileSync(join(DIR, 'host-tcp/daemonset.yaml'), 'utf8')) as [Manifest];
+    assert.throws(() => validate({ ...manifest, spec: { template: {} } } as Manifest));
+  });
+
+  it("host-tcp has the selectors, labels, port, argument and resources of C5C3's DaemonSet", () => {
+    const [manifest] = documentsOf(readFileSync(join(DIR, 'host-tcp/daemonset.yaml'), 'utf8'));
+    const { selector, template } = (manifest as unknown as DaemonSetManifest).spec;
+    assert.deepEqual(selector.matchLabels, { app: 'libvirt-exporter' });
+    assert.deepEqual(template.metadata, {
+      labels: { app: 'libvirt-exporter' },
+      annotations: { 'prometheus.io/scrape': 'true', 'prometheus.io/port': '9177' },
+    });
+    assert.deepEqual(template.spec.nodeSelector, { 'node-role.kubernetes.io/hypervisor': '' });
+    const { name, args, env, ports, resources } = template.spec.containers[0]!;
+    assert.deepEqual(
+      { name, args, env, ports, resources },
+      {
+        name: 'libvirt-exporter',
+        args: ['--libvirt.uri=qemu+tcp://$(NODE_IP):16509/system'],
+        env: [{ name: 'NODE_IP', valueFrom: { fieldRef: { fieldPath: 'status.hostIP' } } }],
+        ports: [{ containerPort: 9177, name: 'metrics' }],
+        resources: { requests: { memory: '64Mi', cpu: '25m' }, limits: { memory: '128Mi', cpu: '100m' } },
+      },
+    );
+  });
+});
+
+describeLab('the kustomizations of deploy/kubernetes', ['kubectl'], () => {
+  for (const file of globSync('*/kustomization.yaml', { cwd: DIR }).toSorted()) {
+    const directory = file.slice(0, file.indexOf('/'));
+    it(`${directory} is built by kubectl, and what it makes is valid`, () => {
+      const { status, stdout, stderr } = spawnSync(findProgram('kubectl')!, ['kustomize', join(DIR, directory)], {
+        encoding: 'utf8',
+      });
+      assert.equal(status, 0, stderr);
+      const manifests = documentsOf(stdout);
+      for (const manifest of manifests) validate(manifest);
+      if (directory !== 'sidecar') return;
+      const libvirt = manifests.find(({ kind }) => kind === 'DaemonSet') as unknown as DaemonSetManifest;
+      const names = libvirt.spec.template.spec.containers.map(({ name }) => name);
+      assert.deepEqual(names.toSorted(), ['libvirt-exporter', 'libvirtd']);
+    });
+  }
+});
