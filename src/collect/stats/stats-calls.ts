@@ -9,6 +9,7 @@ import type { DomainRecord, HungCall } from '../inventory/domain-record.ts';
 import { MESSAGE_MAX, NAME_MAX } from '../log-text.ts';
 import type { NextTurn } from '../work-slice.ts';
 import type { FieldTally } from './field-tally.ts';
+import type { BitsOf } from './shard.ts';
 import type { StatsDecoder } from './stats-decoder.ts';
 
 /** Statistics calls that one collection has in flight, those that are late not counted. */
@@ -31,10 +32,12 @@ const NEW_WEIGHT = 0.2;
 
 /** What a collection wants of the statistics. */
 export interface StatsRequest {
+  /** Groups of which all is wanted, and groups of which one of `GROUP_VALUES` is. */
   readonly groups: ReadonlySet<StatsGroup>;
-  /** The same as bits of virDomainStatsTypes; not 0, which libvirt takes for 'all'. */
-  readonly statsBits: number;
-  /** Those of the bits that libvirt answers without a job on the VM; the state, if there are none. */
+  readonly partGroups: ReadonlySet<StatsGroup>;
+  /** The groups that the bulk call is asked for of a VM, as bits of virDomainStatsTypes; not 0, which libvirt takes for 'all'. */
+  readonly bitsOf: BitsOf;
+  /** Those of all the bits that libvirt answers without a job on the VM; the state, if there are none. */
   readonly joblessBits: number;
   readonly records: readonly DomainRecord[];
   /** Aborts at the deadline; what has been answered by then stands. */

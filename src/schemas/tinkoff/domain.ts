@@ -57,7 +57,7 @@ const INFO = domainTable({
       name: 'libvirt_domain_info_vstate',
       type: 'gauge',
       help: `State of the VM: ${STATE_MEANING}`,
-      needs: 'state',
+      needs: 'state.state',
       source: 'state.state',
       value: ({ stats }) => stats.state?.state,
     },
