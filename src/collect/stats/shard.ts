@@ -134,15 +134,12 @@ export function shardsOf(records: readonly DomainRecord[], bitsOf: BitsOf, isInC
   return [...first, ...split([...behind, ...current], bitsOf)];
 }
 
-/** Shards of about the same size. */
 export function split(records: readonly DomainRecord[], bitsOf: BitsOf, kind: Omit<ShardKind, 'bits'> = {}): Shard[] {
-  const sizeMax = Math.min(SHARD_MAX, Math.max(SHARD_MIN, Math.ceil(records.length / SHARDS_WANTED)));
+  const size = Math.min(SHARD_MAX, Math.max(SHARD_MIN, Math.ceil(records.length / SHARDS_WANTED)));
   const shards: Shard[] = [];
   for (const [bits, alike] of Map.groupBy(records, bitsOf)) {
-    const count = Math.ceil(alike.length / sizeMax);
-    for (let i = 0; i < count; i++) {
-      const part = alike.slice(Math.floor((i * alike.length) / count), Math.floor(((i + 1) * alike.length) / count));
-      shards.push(new Shard(part, { ...kind, bits }));
+    for (let start = 0; start < alike.length; start += size) {
+      shards.push(new Shard(alike.slice(start, start + size), { ...kind, bits }));
     }
   }
   return shards;
