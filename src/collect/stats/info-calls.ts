@@ -12,10 +12,18 @@ import { connectionGoneError } from './stats-calls.ts';
 
 /** The kind of these calls in the budget: they need no monitor. */
 const KIND = 'domain' satisfies ControlKind;
-/** Calls under way at once. More make libvirtd no faster, and other calls about VMs need places too. */
-const CALLS_IN_FLIGHT = 2;
-/** How long one reply is waited for, its place included. */
+/** Calls that are sent together, as many as there are places for calls about VMs: one wait for three replies costs half of three waits. */
+const TOGETHER = 3;
+/** How long their replies are waited for, a place included. */
 const WAIT_MS = 2_000;
+
+/** A call on its way. */
+interface Sent {
+  /** Settles with the reply, of whatever kind. */
+  readonly done: Promise<void>;
+  /** As `SentCall`. */
+  giveUp(): void;
+}
 
 /** What a collection wants of these calls. */
 export interface InfoRequest {
@@ -49,66 +57,78 @@ export class InfoCalls {
 
   /** Resolves when every VM has answered, or the time is over; rejects when the connection is lost. */
   async run(request: InfoRequest): Promise<{ readonly isComplete: boolean }> {
-    const { records } = request;
+    const { records, signal } = request;
     const missed = new Set(records);
     // Those that were missed go first, or a host that is too slow would always leave out the same.
     const first = records.filter((record) => this.#missed.has(record));
     const queue = [...first, ...records.filter((record) => !this.#missed.has(record))].values();
-    const worker = async () => {
-      for (const record of queue) {
-        if (request.signal.aborted || this.#isBlocked()) return;
-        if (this.#unanswered.get(record) === this.#session.control) continue;
-        const outcome = await this.#ask(record, request);
-        // A call that hangs keeps its place; this worker's part is left to the others.
-        if (outcome === LATE) return;
-        if (outcome === 'answered') missed.delete(record);
-      }
-    };
-    await Promise.all(Array.from({ length: CALLS_IN_FLIGHT }, worker));
+    const onAnswered = (record: DomainRecord) => missed.delete(record);
+    while (!signal.aborted && !this.#isBlocked()) {
+      const sent = this.#sendNext(queue, request, onAnswered);
+      if (sent.length === 0) break;
+      const outcome = await waitFor(Promise.all(sent.map(({ done }) => done)), this.#clock, {
+        signal,
+        timeoutMs: WAIT_MS,
+      });
+      // Replies that come later are used all the same.
+      if (outcome === LATE) for (const { giveUp } of sent) giveUp();
+    }
     if (!this.#session.isOpen) throw connectionGoneError();
     this.#missed = missed;
     return { isComplete: missed.size === 0 };
   }
 
-  /** Whether so many calls of earlier collections hang that one more would only join them. */
+  /** Whether all places are taken by calls that do not come back: one more would only join them. */
   #isBlocked(): boolean {
-    return this.#unanswered.size >= CALLS_IN_FLIGHT && this.#session.mustWait(KIND);
+    return this.#unanswered.size >= TOGETHER && this.#session.mustWait(KIND);
   }
 
-  /** Asks one VM. */
-  async #ask(record: DomainRecord, request: InfoRequest): Promise<'answered' | 'failed' | typeof LATE> {
+  /** Sends the calls for the next VMs; none when there are no more. The first waits for a place if it must. */
+  #sendNext(queue: Iterator<DomainRecord>, request: InfoRequest, onAnswered: (record: DomainRecord) => void): Sent[] {
+    const sent: Sent[] = [];
+    while (sent.length < TOGETHER && (sent.length === 0 || !this.#session.mustWait(KIND))) {
+      const { value: record, done: isOver } = queue.next();
+      if (isOver === true) break;
+      if (this.#unanswered.get(record) === this.#session.control) continue;
+      sent.push(this.#send(record, request, onAnswered));
+    }
+    return sent;
+  }
+
+  #send(record: DomainRecord, request: InfoRequest, onAnswered: (record: DomainRecord) => void): Sent {
     const { control } = this.#session;
-    const sent = this.#session.send(KIND, 'domainGetInfo', { domain: record.ref });
     const askedMs = this.#clock.monotonicMs();
+    const { reply, giveUp } = this.#session.send(KIND, 'domainGetInfo', { domain: record.ref });
     this.#unanswered.set(record, control);
-    const done = sent.reply
-      .then(
-        (info) => {
-          const answeredMs = this.#clock.monotonicMs();
-          record.takeInfo(statsOfInfo(info, request.groups), { askedMs, answeredMs });
-          return 'answered' as const;
-        },
-        (error: LibvirtError) => this.#onError(record, error, request),
-      )
-      .finally(() => {
-        if (this.#unanswered.get(record) === control) this.#unanswered.delete(record);
-      });
-    const outcome = await waitFor(done, this.#clock, { signal: request.signal, timeoutMs: WAIT_MS });
-    if (outcome === LATE) sent.giveUp();
-    return outcome;
+    const forget = () => {
+      if (this.#unanswered.get(record) === control) this.#unanswered.delete(record);
+    };
+    const done = reply.then(
+      (info) => {
+        forget();
+        record.takeInfo(statsOfInfo(info, request.groups), { askedMs, answeredMs: this.#clock.monotonicMs() });
+        onAnswered(record);
+      },
+      (error: LibvirtError) => {
+        forget();
+        if (this.#isAnswer(record, error, request)) onAnswered(record);
+      },
+    );
+    return { done, giveUp };
   }
 
-  #onError(record: DomainRecord, error: LibvirtError, { onGone }: InfoRequest): 'answered' | 'failed' {
+  /** Whether an error says what is to be known of the VM. */
+  #isAnswer(record: DomainRecord, error: LibvirtError, { onGone }: InfoRequest): boolean {
     if (isRemoteError(error, REMOTE_ERROR.noDomain)) {
       onGone(record);
-      return 'answered';
+      return true;
     }
     // The loss of the connection is noticed by the run; a VM that cannot be named in a call by the bulk call.
-    if (!(error instanceof LibvirtError) || error.code !== 'ERR_LIBVIRT_REMOTE') return 'failed';
+    if (!(error instanceof LibvirtError) || error.code !== 'ERR_LIBVIRT_REMOTE') return false;
     this.#logger.debug('libvirt says nothing of a domain', {
       domain: cut(record.ref.name, NAME_MAX),
       err: cut(error.message, MESSAGE_MAX),
     });
-    return 'failed';
+    return false;
   }
 }
