@@ -151,6 +151,7 @@ const MEMORY = domainTable({
         'Memory assigned to the VM: the size of its balloon.',
         ({ currentKiB }) => currentKiB,
       ),
+      needs: 'balloon.current',
       note: 'As in the original, 0 for a VM that is shut off; unlike there, the memory of a VM without a balloon and not 0.',
     },
     memoryRow('rss_bytes', 'balloon.rss', "Resident set size of the VM's process on the host.", ({ rssKiB }) => rssKiB),
