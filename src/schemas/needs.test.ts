@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { configOf, diskOf, domainOf, interfaceOf, samplesOf, snapshotOf } from '../../test/support/snapshots.ts';
+import { statsOfInfo } from '../collect/info/info-stats.ts';
 import { DomainRecord } from '../collect/inventory/domain-record.ts';
 import { makePlan, TASKS } from '../collect/plan.ts';
-import { statsOfInfo } from '../collect/stats/info-stats.ts';
 import { VmCalls } from '../collect/vm-calls.ts';
 import { collectedFor, GROUP_VALUES, type GroupValue, type Need } from '../model/collected.ts';
 import type { DomainSnapshot, DomainStats, HostInfo, Snapshot, StatsGroup, VcpuStats } from '../model/snapshot.ts';

@@ -19,8 +19,8 @@ import type {
   StatsGroup,
   VcpuStats,
 } from '../../model/snapshot.ts';
+import { statsOfInfo } from '../info/info-stats.ts';
 import type { DomainRecord } from '../inventory/domain-record.ts';
-import { statsOfInfo } from './info-stats.ts';
 
 type Mutable<T> = { -readonly [P in keyof T]: T[P] };
 

@@ -1,5 +1,5 @@
 import type { DomainRecord } from '../inventory/domain-record.ts';
-import type { StatsCall } from './stats-calls.ts';
+import type { BitsOf, StatsCall } from './stats-calls.ts';
 import { CALLS_IN_FLIGHT } from './stats-calls.ts';
 
 /** VMs in one call: few enough that a hung VM is found by asking around it, many enough that the call's own cost vanishes. */
@@ -113,9 +113,6 @@ export class Shard {
     return [new Shard(records.slice(0, middle), this, calls), new Shard(records.slice(middle), this, calls)];
   }
 }
-
-/** The groups that a VM is to be asked for, as bits of virDomainStatsTypes. */
-export type BitsOf = (record: DomainRecord) => number;
 
 /** The shards of a collection in the order in which they are asked. The VMs of one are all asked for the same groups. */
 export function shardsOf(records: readonly DomainRecord[], bitsOf: BitsOf, isInCrisis: boolean): Shard[] {

@@ -9,7 +9,6 @@ import type { DomainRecord, HungCall } from '../inventory/domain-record.ts';
 import { MESSAGE_MAX, NAME_MAX } from '../log-text.ts';
 import type { NextTurn } from '../work-slice.ts';
 import type { FieldTally } from './field-tally.ts';
-import type { BitsOf } from './shard.ts';
 import type { StatsDecoder } from './stats-decoder.ts';
 
 /** Statistics calls that one collection has in flight, those that are late not counted. */
@@ -29,6 +28,9 @@ const LATE_UNKNOWN_MS = 500;
 const MEASURED_MAX_MS = 10_000;
 /** How much a new measurement counts in the average. */
 const NEW_WEIGHT = 0.2;
+
+/** The groups that a VM is to be asked for, as bits of virDomainStatsTypes. */
+export type BitsOf = (record: DomainRecord) => number;
 
 /** What a collection wants of the statistics. */
 export interface StatsRequest {

@@ -7,8 +7,8 @@ import { isRemoteError, type LibvirtClient, LibvirtError, REMOTE_ERROR } from '.
 import type { StatsGroup } from '../../model/snapshot.ts';
 import type { DomainRecord } from '../inventory/domain-record.ts';
 import { MESSAGE_MAX, NAME_MAX } from '../log-text.ts';
+import { connectionGoneError } from '../stats/stats-calls.ts';
 import { statsOfInfo } from './info-stats.ts';
-import { connectionGoneError } from './stats-calls.ts';
 
 /** The kind of these calls in the budget: they need no monitor. */
 const KIND = 'domain' satisfies ControlKind;

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { running, SimulatedHost, timedOut, vm, vmNames } from '../../test/support/simulated-host.ts';
-import { PLACES } from '../connection/worker-budget.ts';
-import type { Need } from '../model/collected.ts';
-import type { SimulatorOptions } from '../sim/index.ts';
+import { running, SimulatedHost, timedOut, vm, vmNames } from '../../../test/support/simulated-host.ts';
+import { PLACES } from '../../connection/worker-budget.ts';
+import type { Need } from '../../model/collected.ts';
+import type { SimulatorOptions } from '../../sim/index.ts';
 
 /** What the scheme kumina needs. */
 const KUMINA: ReadonlySet<Need> = new Set<Need>([
