@@ -4,6 +4,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { GROUP_VALUES } from '../src/model/collected.ts';
 import { pveSchema } from '../src/schemas/pve/pve.ts';
 import { describeSchemas } from '../src/schemas/schema-set.ts';
 import { SELF_FAMILIES } from '../src/schemas/self.ts';
@@ -92,10 +93,17 @@ function familyTable(families: readonly FamilyInfo[]): string {
       family.labels.map((label) => `\`${label}\``).join(', '),
       family.help,
       family.source.replace(STATISTIC, '`$&`'),
-      [...family.needs, ...(family.prefers === undefined ? [] : [`(${family.prefers})`])].join(', '),
+      [...family.needs.map(flagOf), ...(family.prefers === undefined ? [] : [`(${flagOf(family.prefers)})`])].join(
+        ', ',
+      ),
       family.note ?? '',
     ]),
   );
+}
+
+/** The name of the flag for what a family needs. */
+function flagOf(need: string): string {
+  return (GROUP_VALUES as Readonly<Record<string, string>>)[need] ?? need;
 }
 
 function selfTable(families: readonly FamilyInfo[]): string {

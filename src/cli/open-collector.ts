@@ -3,13 +3,13 @@ import type { Logger } from '../base/logger.ts';
 import { type Collector, createCollector } from '../collect/collector.ts';
 import type { Connect } from '../connection/connect.ts';
 import { type CallObserver, connect, LibvirtClient, type LibvirtUri, TransportError } from '../libvirt/index.ts';
-import type { CollectedName } from '../model/collected.ts';
+import type { Need } from '../model/collected.ts';
 import type { Simulator } from '../sim/index.ts';
 
 /** What is collected, and where. */
 export interface CollectorRequest {
   readonly uri: LibvirtUri;
-  readonly wanted: ReadonlySet<CollectedName>;
+  readonly wanted: ReadonlySet<Need>;
   /** The VMs to look at, by name; all by default. */
   readonly filter?: (name: string) => boolean;
   /** Whether an error of the first connection is left to the caller of `connect()`, neither logged nor tried again for. */

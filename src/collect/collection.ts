@@ -11,6 +11,14 @@ import { TaskLog } from './task-log.ts';
 /** The part of a collection's time that reading XML may take; statistics get the rest. */
 const XML_PART = 0.5;
 
+/** What is to be in a snapshot. */
+export interface SnapshotPlan {
+  /** Whether statistics of VMs are collected at all. */
+  readonly withStatistics: boolean;
+  /** Whether `virDomainGetInfo` is a part of them. */
+  readonly withInfo: boolean;
+}
+
 /** One observation under way: its time, and what is found that the records do not keep. */
 export class Collection {
   readonly startedMs: number;
@@ -84,7 +92,7 @@ export class Collection {
   }
 
   /** What it has found until now. Changes nothing. */
-  snapshot(records: readonly DomainRecord[], plan: Plan, host: HostInfo | undefined): Snapshot {
+  snapshot(records: readonly DomainRecord[], plan: SnapshotPlan, host: HostInfo | undefined): Snapshot {
     const nowMs = this.#clock.monotonicMs();
     const shown = this.isUp ? records : [];
     return {
@@ -97,8 +105,8 @@ export class Collection {
     };
   }
 
-  #domain(record: DomainRecord, plan: Plan, nowMs: number): DomainSnapshot {
-    const { stats, ageMs, isFresh } = record.best(this.startedMs, nowMs);
+  #domain(record: DomainRecord, plan: SnapshotPlan, nowMs: number): DomainSnapshot {
+    const { stats, ageMs, isFresh } = record.best(this.startedMs, nowMs, plan.withInfo);
     const places = this.findings.vcpuPlaces.get(record);
     return {
       name: record.ref.name,
@@ -108,7 +116,7 @@ export class Collection {
       stats: places === undefined ? stats : withVcpuPlaces(stats, places),
       job: record.job,
       statsAgeMs: ageMs,
-      timedOut: !isFresh && plan.statsBits !== 0,
+      timedOut: !isFresh && plan.withStatistics,
     };
   }
 

@@ -7,18 +7,20 @@ import type { Connect } from '../connection/connect.ts';
 import { Connector } from '../connection/connector.ts';
 import type { Session } from '../connection/session.ts';
 import { isUnsupported, LibvirtError } from '../libvirt/index.ts';
-import type { CollectedName } from '../model/collected.ts';
-import type { Snapshot } from '../model/snapshot.ts';
+import type { Need } from '../model/collected.ts';
+import type { Snapshot, StatsGroup } from '../model/snapshot.ts';
 import { Collection } from './collection.ts';
 import type { ExtraTask } from './extras/extra.ts';
+import { InfoCalls } from './info/info-calls.ts';
 import { type DomainFilter, Inventory } from './inventory/inventory.ts';
 import { MESSAGE_MAX } from './log-text.ts';
-import { makePlan, type Plan, type PlannedExtra } from './plan.ts';
+import { hasStatistics, makePlan, type Plan, type PlannedExtra, TASKS } from './plan.ts';
 import { runBulkStats } from './stats/bulk-run.ts';
 import { runClassicStats } from './stats/classic-run.ts';
 import { JoblessCall } from './stats/jobless-call.ts';
 import { StatsCalls, type StatsRequest } from './stats/stats-calls.ts';
 import { createStatsDecoder, type StatsDecoder } from './stats/stats-decoder.ts';
+import { VmCalls } from './vm-calls.ts';
 import { NEXT_TURN, type NextTurn } from './work-slice.ts';
 
 /** How long a collection waits for a connection when connecting has gone badly: black-holed hosts answer nothing for minutes. */
@@ -33,7 +35,7 @@ export interface CollectorOptions {
   /** What the connection leads to, for the log: the URI. */
   readonly target: string;
   /** What to ask libvirt for beside the list of VMs and their XML; nothing else is asked. */
-  readonly wanted: ReadonlySet<CollectedName>;
+  readonly wanted: ReadonlySet<Need>;
   /** VMs to look at; all by default. */
   readonly filter?: DomainFilter;
   /** Whether an error of `connect` says that trying again cannot work; see `Collector.connect`. No error does by default. */
@@ -76,6 +78,8 @@ export function createCollector(options: CollectorOptions): Collector {
 interface SessionStats {
   readonly calls: StatsCalls;
   readonly jobless: JoblessCall;
+  readonly info: InfoCalls;
+  readonly vmCalls: VmCalls;
 }
 
 class HostCollector implements Collector {
@@ -163,7 +167,10 @@ class HostCollector implements Collector {
   /** The snapshot of what a collection has found until now. What is in it counts as shown: nothing that may be older follows. */
   #handOut(collection: Collection): Snapshot {
     const records = this.#inventory.records();
-    const snapshot = collection.snapshot(records, this.#plan, this.#connector.session?.host);
+    const { session } = collection;
+    const withInfo = session !== undefined && this.#statsOf(session).vmCalls.withInfo;
+    const plan = { withStatistics: hasStatistics(this.#plan), withInfo };
+    const snapshot = collection.snapshot(records, plan, this.#connector.session?.host);
     if (snapshot.up) {
       const nowMs = this.#clock.monotonicMs();
       for (const record of records) record.markShown(collection.startedMs, nowMs);
@@ -207,9 +214,9 @@ class HostCollector implements Collector {
 
   async #observe(collection: Collection, session: Session): Promise<void> {
     const { signal, xmlSignal } = collection;
-    const { beside, after, statsBits } = this.#plan;
+    const { beside, after } = this.#plan;
     // Without statistics only the list says which VMs run.
-    const listAnyway = statsBits === 0;
+    const listAnyway = !hasStatistics(this.#plan);
     const isListed = await this.#task(collection, session, ['inventory'], async () => {
       await this.#inventory.sync(session, { signal, xmlSignal, listAnyway });
       return true;
@@ -226,24 +233,32 @@ class HostCollector implements Collector {
   }
 
   async #statistics(collection: Collection, session: Session): Promise<void> {
-    const { groups, statsBits, joblessBits } = this.#plan;
-    // No bits at all would mean all of them to libvirt.
-    if (statsBits === 0) return;
-    const { calls, jobless } = this.#statsOf(session);
+    const { groups, partGroups, joblessBits } = this.#plan;
+    if (!hasStatistics(this.#plan)) return;
+    const { calls, jobless, info, vmCalls } = this.#statsOf(session);
+    const nowMs = this.#clock.monotonicMs();
+    const records = this.#inventory.records();
+    this.#reportPlan(vmCalls.describe(records));
     const request: StatsRequest = {
       groups,
-      statsBits,
+      partGroups,
+      bitsOf: (record) => vmCalls.bitsFor(record, nowMs),
       joblessBits,
-      records: this.#inventory.records(),
+      records,
       signal: collection.signal,
       tally: collection.tally,
       onGone: (record) => this.#inventory.remove(record),
       onFull: (record, stats) => this.#inventory.noteStats(record, stats),
     };
-    await this.#task(collection, session, [...groups], async () => {
+    const names = this.#plan.taskNames.filter(
+      (name) => groups.has(name as StatsGroup) || partGroups.has(name as StatsGroup),
+    );
+    await this.#task(collection, session, names, async () => {
       if (calls.hasBulkCall) {
         try {
-          return (await runBulkStats(calls, jobless, request)).isComplete;
+          const runs = [runBulkStats(calls, jobless, request)];
+          if (vmCalls.withInfo) runs.push(info.run({ ...request, groups: partGroups }));
+          return (await Promise.all(runs)).every(({ isComplete }) => isComplete);
         } catch (error) {
           if (!isUnsupported(error)) throw error;
           calls.noteNoBulkCall();
@@ -284,6 +299,15 @@ class HostCollector implements Collector {
     if (this.#reported.note(part, err)) this.#logger.warn('a part of the collection failed', { part, err });
   }
 
+  /** Says which calls the VMs are asked with, once and when that has changed. */
+  #reportPlan(calls: readonly string[]): void {
+    const plan = cut(
+      [...calls, ...this.#plan.taskNames.filter((name) => TASKS[name].by === 'extra')].join('; '),
+      MESSAGE_MAX,
+    );
+    if (this.#reported.note('plan', plan)) this.#logger.debug('what a collection asks libvirt for', { plan });
+  }
+
   #reportUnknownFields(fields: ReadonlyMap<string, number>): void {
     const news = [...fields.keys()].filter((name) => !this.#reportedFields.has(name));
     if (news.length === 0 || this.#reportedFields.size >= REPORTED_FIELDS_MAX) return;
@@ -298,7 +322,12 @@ class HostCollector implements Collector {
     if (stats === undefined) {
       const tools = { decoder: this.#decoder, clock: this.#clock, logger: this.#logger, nextTurn: this.#nextTurn };
       const calls = new StatsCalls(session, tools);
-      stats = { calls, jobless: new JoblessCall(calls) };
+      stats = {
+        calls,
+        jobless: new JoblessCall(calls),
+        info: new InfoCalls(session, tools),
+        vmCalls: new VmCalls(this.#plan, session.host),
+      };
       this.#sessionStats.set(session, stats);
     }
     return stats;

@@ -4,6 +4,7 @@ import { describe, it } from 'node:test';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { KeptLog } from '../../test/support/kept-log.ts';
 import type { CallPlace, Session } from '../connection/session.ts';
+import { STATS_BIT } from '../libvirt/index.ts';
 import { DomainRecord } from './inventory/domain-record.ts';
 import { XmlReader } from './inventory/xml-reader.ts';
 import { XmlState } from './inventory/xml-state.ts';
@@ -102,7 +103,7 @@ describe('a reply with many statistics', () => {
     const session = { host: { driver: 'QEMU' } } as Session;
     const calls = new StatsCalls(session, { decoder, clock, logger: new KeptLog(), nextTurn });
     const records = Array.from({ length: 20 }, (_, i) => new DomainRecord(ref(i), 0));
-    const shard = new Shard(records);
+    const shard = new Shard(records, { bits: STATS_BIT.balloon });
     const call = calls.begin(records, { leave() {}, giveUp() {} } as unknown as CallPlace);
     const full: DomainRecord[] = [];
     const request = { unknownFields: new Map(), onFull: (record: DomainRecord) => full.push(record) };

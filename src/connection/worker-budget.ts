@@ -30,7 +30,7 @@ export const PLACES = {
     count: CALLS_PER_CLIENT,
     hangsWith: 'daemon',
     carrier: 'control',
-    purpose: 'lists, XML, pings, statistics without jobs, places of vCPUs',
+    purpose: 'lists, XML, pings, statistics without jobs, CPU time and memory, places of vCPUs',
   },
 } as const satisfies Readonly<Record<string, PlaceInfo>>;
 

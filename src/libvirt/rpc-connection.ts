@@ -74,6 +74,8 @@ export class RpcConnection {
   /** Calls that nobody waits for any more but that the daemon still works on. */
   readonly #abandoned = new Map<number, PendingCall>();
   #serial = 0;
+  /** Whether calls are held back until this turn is over. */
+  #isCorked = false;
   #closed = false;
   #closing = false;
   #closeError: LibvirtError | undefined;
@@ -173,7 +175,7 @@ export class RpcConnection {
           signal?.removeEventListener('abort', onAbort);
         },
       });
-      this.#stream.write(frame);
+      this.#send(frame);
     });
   }
 
@@ -301,6 +303,19 @@ export class RpcConnection {
         throw error;
       });
     }
+  }
+
+  /** Writes a call with all that are made in the same turn: each write wakes the daemon, and costs more than encoding the call. */
+  #send(frame: Buffer): void {
+    if (!this.#isCorked) {
+      this.#isCorked = true;
+      this.#stream.cork();
+      process.nextTick(() => {
+        this.#isCorked = false;
+        this.#stream.uncork();
+      });
+    }
+    this.#stream.write(frame);
   }
 
   #sendKeepalive(procedure: number): void {

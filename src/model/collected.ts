@@ -39,3 +39,33 @@ export type CollectedName = keyof typeof COLLECTED;
 
 /** All names, in the table's order. */
 export const COLLECTED_NAMES = Object.keys(COLLECTED) as readonly CollectedName[];
+
+/**
+ * Values of a statistics group that a row may need without the rest of the group, by libvirt's names, and the group that each is of.
+ * libvirt gives them by a smaller call too (`virDomainGetInfo`), so a row that reads nothing else of a group says so.
+ */
+export const GROUP_VALUES = {
+  'state.state': 'state',
+  'cpu.time': 'cpu_total',
+  'balloon.current': 'balloon',
+  'balloon.maximum': 'balloon',
+  'vcpu.current': 'vcpu',
+} as const satisfies Readonly<Record<string, CollectedName>>;
+
+/** The name of such a value. */
+export type GroupValue = keyof typeof GROUP_VALUES;
+
+/** What a row of a scheme needs: a thing that can be collected, all of it, or one value of it. */
+export type Need = CollectedName | GroupValue;
+
+/** What is collected for a need, as users switch it on and off. */
+export function collectedFor(need: Need): CollectedName {
+  return need in GROUP_VALUES ? GROUP_VALUES[need as GroupValue] : (need as CollectedName);
+}
+
+/** Everything that a row can need of these. */
+export function needsMetBy(collected: Iterable<CollectedName>): Set<Need> {
+  const whole = new Set(collected);
+  const values = (Object.keys(GROUP_VALUES) as GroupValue[]).filter((value) => whole.has(GROUP_VALUES[value]));
+  return new Set<Need>([...whole, ...values]);
+}

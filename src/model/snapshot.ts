@@ -94,6 +94,12 @@ export interface DomainConfig {
   /** `<vcpu>`, the maximum, and its `current` attribute (equal to the maximum when absent). */
   readonly maximumVcpus: number | undefined;
   readonly currentVcpus: number | undefined;
+  /** Whether it has IOThreads: `<iothreads>` above 0. */
+  readonly hasIoThreads: boolean;
+  /** Whether a perf event is enabled: `<perf><event enabled='yes'>`. */
+  readonly hasPerfEvents: boolean;
+  /** Whether memory bandwidth is monitored: `<cputune><memorytune><monitor>`. */
+  readonly hasMemoryMonitors: boolean;
   /** In document order. */
   readonly disks: readonly DiskConfig[];
   /** In document order, which is the order of libvirt's `net.<num>` statistics. */

@@ -61,7 +61,7 @@ function infoTable(vm: VmLabelling): Table {
         name: 'libvirt_domain_state_code',
         type: 'gauge',
         help: `State of the VM: ${STATE_MEANING}`,
-        needs: 'state',
+        needs: 'state.state',
         source: 'state.state',
         value: ({ stats }) => stats.state?.state,
       },

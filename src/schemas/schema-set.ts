@@ -1,4 +1,11 @@
-import { COLLECTED, COLLECTED_NAMES, type CollectedName } from '../model/collected.ts';
+import {
+  COLLECTED,
+  COLLECTED_NAMES,
+  type CollectedName,
+  collectedFor,
+  type Need,
+  needsMetBy,
+} from '../model/collected.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { c5c3Schema } from './c5c3.ts';
 import { debianSchema } from './debian.ts';
@@ -59,13 +66,16 @@ export function schemaHelp(name: SchemaName): string {
 export function createSchemaSet(
   names: Iterable<SchemaName>,
   options: Partial<SchemaOptions> = {},
-): SchemaSet<Snapshot, CollectedName> {
+): SchemaSet<Snapshot, Need> {
   const settings: SchemaOptions = { ...DEFAULT_OPTIONS, ...options };
   const precedence = [...new Set(names)].map((name) => ({ name, schema: entryOf(name).make(settings) }));
   const exposed = precedence.toSorted((a, b) => SCHEMA_NAMES.indexOf(a.name) - SCHEMA_NAMES.indexOf(b.name));
-  const enabled = new Set([...settings.enabled, ...precedence.flatMap(({ name }) => entryOf(name).enables ?? [])]);
+  const collected = [...settings.enabled, ...precedence.flatMap(({ name }) => entryOf(name).enables ?? [])];
   const schemasOf = (list: typeof precedence): readonly Schema[] => list.map(({ schema }) => schema);
-  return combineSchemas(schemasOf(exposed), enabled, schemasOf(precedence));
+  const set = combineSchemas(schemasOf(exposed), needsMetBy(collected), schemasOf(precedence));
+  // A value of what is needed as a whole is no need of its own.
+  const needs = [...set.needs].filter((need) => need === collectedFor(need) || !set.needs.has(collectedFor(need)));
+  return { ...set, needs: new Set(needs) };
 }
 
 /** The schemes one by one, with all families that they can have: the source of the reference page. */

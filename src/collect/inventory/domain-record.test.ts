@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { configOf, diskOf } from '../../../test/support/snapshots.ts';
+import { STATS_BIT } from '../../libvirt/index.ts';
 import type { DomainStats } from '../../model/snapshot.ts';
 import { DomainRecord, isPartial, LAST_KNOWN_MAX_AGE_MS } from './domain-record.ts';
 
@@ -20,8 +22,8 @@ const at = (askedMs: number, answeredMs = askedMs) => ({ askedMs, answeredMs });
 const call = (startedMs: number) => ({ startedMs });
 
 /** Hands out a snapshot with the VM. */
-function show(vm: DomainRecord, sinceMs: number, nowMs: number) {
-  const best = vm.best(sinceMs, nowMs);
+function show(vm: DomainRecord, sinceMs: number, nowMs: number, withInfo = false) {
+  const best = vm.best(sinceMs, nowMs, withInfo);
   vm.markShown(sinceMs, nowMs);
   return best;
 }
@@ -167,28 +169,132 @@ describe('a VM that was started anew', () => {
   });
 });
 
+describe('what virDomainGetInfo says of a VM', () => {
+  const stats = { ...jobless, interfaceCount: 1 };
+  const info = (cpuTime: number): DomainStats => ({ cpu: { timeNs: cpuTime, cacheMonitors: [] } });
+
+  it('is a part of its statistics, which are fresh when both are', () => {
+    const vm = record();
+    vm.takeFull(7, stats, at(10));
+    assert.deepEqual(show(vm, 10, 11, true), { stats, ageMs: 0, isFresh: false });
+    vm.takeInfo(info(5), at(10));
+    assert.deepEqual(show(vm, 10, 11, true), { stats: { ...stats, ...info(5) }, ageMs: 0, isFresh: true });
+    vm.takeFull(7, stats, at(20));
+    assert.deepEqual(show(vm, 20, 25, true), { stats: { ...stats, ...info(5) }, ageMs: 15, isFresh: false });
+  });
+
+  it('stays new while the rest of them hangs', () => {
+    const vm = record();
+    vm.takeFull(7, stats, at(10));
+    vm.takeInfo(info(5), at(10));
+    show(vm, 10, 11, true);
+    vm.suspect(call(20));
+    vm.takeInfo(info(6), at(20));
+    const best = show(vm, 20, 30, true);
+    assert.deepEqual(
+      [best.stats, best.ageMs, best.isFresh, vm.state],
+      [{ ...stats, ...info(6) }, 20, false, 'quarantined'],
+    );
+  });
+
+  it('never runs backwards', () => {
+    const vm = record();
+    vm.takeFull(7, stats, at(10));
+    vm.takeInfo(info(6), at(12, 20));
+    show(vm, 10, 21, true);
+    vm.takeInfo(info(5), at(11, 22));
+    vm.takeInfo(info(5), at(19, 22));
+    assert.equal(show(vm, 10, 23, true).stats.cpu?.timeNs, 6);
+  });
+
+  it('is not shown of another run of the VM, nor when it is too old', () => {
+    const vm = record();
+    vm.takeInfo(info(5), at(10));
+    vm.takeFull(7, stats, at(11));
+    vm.takeFull(8, stats, at(20));
+    assert.equal(show(vm, 20, 21, true).stats.cpu, undefined);
+    vm.takeInfo(info(1), at(22));
+    assert.equal(show(vm, 20, 23, true).stats.cpu?.timeNs, 1);
+    assert.equal(show(vm, 20, 22 + LAST_KNOWN_MAX_AGE_MS + 1, true).stats.cpu, undefined);
+  });
+
+  it('is shown when it was asked of the new run before the bulk call knew of it', () => {
+    const vm = record();
+    vm.takeFull(7, stats, at(10));
+    vm.takeInfo(info(1), at(20));
+    vm.takeFull(8, stats, at(21));
+    assert.deepEqual(show(vm, 20, 22, true), { stats: { ...stats, ...info(1) }, ageMs: 0, isFresh: true });
+  });
+});
+
+describe("a calculation of a VM's dirty rate", () => {
+  const withRate = (calcStatus: number): DomainStats => ({ ...full(1), dirtyRate: { calcStatus, vcpus: [] } });
+
+  it('is asked for at once, each minute while none was started, and always from then on', () => {
+    const vm = record();
+    assert.equal(vm.isDirtyRateDue(0), true);
+    vm.takeFull(7, withRate(0), at(0));
+    assert.deepEqual([vm.isDirtyRateDue(59_999), vm.isDirtyRateDue(60_000)], [false, true]);
+    vm.takeFull(7, withRate(2), at(60_000));
+    assert.equal(vm.isDirtyRateDue(60_001), true);
+  });
+
+  it('is shown with statistics that were asked for without it, of the same run alone', () => {
+    const vm = record();
+    vm.takeFull(7, withRate(0), at(0));
+    vm.takeFull(7, full(2), at(10));
+    assert.deepEqual(show(vm, 10, 11).stats, { ...full(2), dirtyRate: { calcStatus: 0, vcpus: [] } });
+    vm.takeFull(8, full(3), at(20));
+    assert.deepEqual(show(vm, 20, 21).stats, full(3));
+    assert.equal(vm.isDirtyRateDue(21), true);
+  });
+});
+
 describe('an answer is partial', () => {
   const modern = { driver: 'QEMU', noWait: true };
   const old = { driver: 'QEMU', noWait: false };
+  const EVERYTHING = Object.values(STATS_BIT).reduce((all, bit) => all | bit, 0);
+  const facts = (stats: DomainStats, previous?: DomainStats, id = 7, bits = EVERYTHING) => ({
+    id,
+    stats,
+    bits,
+    config: undefined,
+    previous,
+  });
+
   it('when a running VM of QEMU lacks what its monitor knows', () => {
-    assert.equal(isPartial(7, { balloon: { currentKiB: 1 } }, undefined, modern), true);
-    assert.equal(isPartial(7, { balloon: { currentKiB: 1, rssKiB: 2 } }, undefined, modern), false);
-    assert.equal(isPartial(7, { blocks: [{ index: 0 }, { index: 1 }] }, undefined, modern), true);
-    assert.equal(isPartial(7, { blocks: [{ index: 0 }, { index: 1, readRequests: 0 }] }, undefined, modern), false);
+    assert.equal(isPartial(facts({ balloon: { currentKiB: 1 } }), modern), true);
+    assert.equal(isPartial(facts({ balloon: { currentKiB: 1, rssKiB: 2 } }), modern), false);
+    assert.equal(isPartial(facts({ blocks: [{ index: 0 }, { index: 1 }] }), modern), true);
+    assert.equal(isPartial(facts({ blocks: [{ index: 0 }, { index: 1, readRequests: 0 }] }), modern), false);
     const iothread = { threads: [] };
-    assert.equal(isPartial(7, { state: { state: 1, reason: 1 } }, { iothread }, modern), true);
-    assert.equal(isPartial(7, { iothread }, { iothread }, modern), false);
+    assert.equal(isPartial(facts({ state: { state: 1, reason: 1 } }, { iothread }), modern), true);
+    assert.equal(isPartial(facts({ iothread }, { iothread }), modern), false);
   });
 
   it('never of an inactive VM, of another driver, or where nothing can tell', () => {
-    assert.equal(isPartial(-1, { balloon: { currentKiB: 1 } }, undefined, modern), false);
-    assert.equal(isPartial(7, { balloon: { currentKiB: 1 } }, undefined, { driver: 'LXC', noWait: true }), false);
-    assert.equal(isPartial(7, { state: { state: 1, reason: 1 } }, undefined, modern), false);
-    assert.equal(isPartial(7, { blocks: [] }, undefined, modern), false);
+    assert.equal(isPartial(facts({ balloon: { currentKiB: 1 } }, undefined, -1), modern), false);
+    assert.equal(isPartial(facts({ balloon: { currentKiB: 1 } }), { driver: 'LXC', noWait: true }), false);
+    assert.equal(isPartial(facts({ state: { state: 1, reason: 1 } }), modern), false);
+    assert.equal(isPartial(facts({ blocks: [] }), modern), false);
+  });
+
+  it('not for lacking what was not asked for, nor for disks that QEMU knows no numbers of', () => {
+    const dirtyRate = { calcStatus: 0, vcpus: [] };
+    const before = { iothread: { threads: [] }, dirtyRate };
+    assert.equal(isPartial(facts(jobless, before), modern), true);
+    assert.equal(isPartial(facts(jobless, before, 7, STATS_BIT.state), modern), false);
+    const config = configOf({ disks: [diskOf({ target: 'vda', type: 'vhostuser' }), diskOf({ target: 'vdb' })] });
+    const blocks = [
+      { index: 0, name: 'vda' },
+      { index: 1, name: 'vdb' },
+    ];
+    assert.equal(isPartial({ ...facts({ blocks: blocks.slice(0, 1) }), config }, modern), false);
+    assert.equal(isPartial({ ...facts({ blocks }), config }, modern), true);
   });
 
   it('from daemons too old to send the memory always, only if they sent it before', () => {
-    assert.equal(isPartial(7, { balloon: { currentKiB: 1 } }, undefined, old), false);
-    assert.equal(isPartial(7, { balloon: { currentKiB: 1 } }, { balloon: { rssKiB: 1 } }, old), true);
+    assert.equal(isPartial(facts({ balloon: { currentKiB: 1 } }), old), false);
+    assert.equal(isPartial(facts({ balloon: { currentKiB: 1 } }, { balloon: { rssKiB: 1 } }), old), true);
   });
 });

@@ -1,6 +1,6 @@
 import { Reported } from '../../base/reported.ts';
-import type { DomainRef } from '../../libvirt/index.ts';
-import type { CpuStats, DomainConfig, DomainJob, DomainStats } from '../../model/snapshot.ts';
+import { type DomainRef, STATS_BIT } from '../../libvirt/index.ts';
+import type { CpuStats, DirtyRateStats, DomainConfig, DomainJob, DomainStats } from '../../model/snapshot.ts';
 
 /**
  * What is known of one VM between collections, and the states of its statistics:
@@ -17,6 +17,10 @@ export type RecordState = 'fresh' | 'partial' | 'late' | 'quarantined' | 'gone';
 
 /** The last known values of a VM that does not answer are served this long. */
 export const LAST_KNOWN_MAX_AGE_MS = 300_000;
+/** How often a VM is asked whether the rate at which its memory is written was ever calculated. */
+const DIRTY_RATE_LOOK_MS = 60_000;
+/** virDomainDirtyRateStatus: no calculation was started. */
+const DIRTY_RATE_UNSTARTED = 0;
 
 /** A call that hangs, as the VMs it covers see it. */
 export interface HungCall {
@@ -30,7 +34,7 @@ export interface AnswerTime {
   readonly answeredMs: number;
 }
 
-interface FullAnswer extends AnswerTime {
+interface WholeAnswer extends AnswerTime {
   readonly stats: DomainStats;
   /** Whether a snapshot with it was handed out: then nothing that may be older can follow. */
   isShown: boolean;
@@ -57,9 +61,13 @@ export class DomainRecord {
   #job: DomainJob | undefined;
   /** The calls of ours that hang on this VM or may do so. */
   readonly #hungCalls = new Set<HungCall>();
-  #full: FullAnswer | undefined;
+  #full: WholeAnswer | undefined;
   /** What is newer than that, from an answer without the monitor. */
   #partial: PartialAnswer | undefined;
+  /** What `virDomainGetInfo` says. */
+  #info: WholeAnswer | undefined;
+  /** The last that was heard of a calculation of the dirty rate, and when that was asked. */
+  #dirtyRate: { readonly stats: DirtyRateStats; readonly askedMs: number } | undefined;
 
   constructor(ref: DomainRef, knownAtMs: number) {
     this.#ref = ref;
@@ -126,7 +134,10 @@ export class DomainRecord {
       this.#ref = { ...this.#ref, id };
       this.#full = undefined;
       this.#partial = undefined;
+      this.#dirtyRate = undefined;
       this.#job = undefined;
+      // Asked later, it may be of the new run.
+      if (this.#info !== undefined && this.#info.askedMs <= this.#refAtMs) this.#info = undefined;
     }
     this.#refAtMs = Math.max(this.#refAtMs, askedMs);
     return true;
@@ -138,9 +149,9 @@ export class DomainRecord {
     // Calls that were sent later may hang on it all the same.
     for (const call of this.#hungCalls) if (call.startedMs <= askedMs) this.#hungCalls.delete(call);
     this.#state = this.isSuspect ? 'quarantined' : 'fresh';
-    const last = this.#full;
-    if (last !== undefined && (askedMs < last.askedMs || (last.isShown && askedMs < last.answeredMs))) return;
-    this.#full = { stats, askedMs, answeredMs, isShown: false };
+    if (isOlder(this.#full, askedMs)) return;
+    if (stats.dirtyRate !== undefined) this.#dirtyRate = { stats: stats.dirtyRate, askedMs };
+    this.#full = { stats: this.#withDirtyRate(stats), askedMs, answeredMs, isShown: false };
     if (this.#partial !== undefined && this.#partial.answeredMs <= askedMs) this.#partial = undefined;
   }
 
@@ -158,6 +169,28 @@ export class DomainRecord {
     if (last !== undefined && askedMs < last.answeredMs) return;
     const cpu = stats.cpu === undefined ? last?.cpu : { stats: stats.cpu, askedMs };
     this.#partial = { stats, askedMs, answeredMs, cpu };
+  }
+
+  /** Takes an answer of `virDomainGetInfo`. It needs no job, and says nothing of how the VM is. */
+  takeInfo(stats: DomainStats, { askedMs, answeredMs }: AnswerTime): void {
+    if (isOlder(this.#info, askedMs)) return;
+    this.#info = { stats, askedMs, answeredMs, isShown: false };
+  }
+
+  /**
+   * Whether it is time to ask whether the dirty rate was calculated: always while there is a calculation or its result, now and then
+   * while there is none.
+   */
+  isDirtyRateDue(nowMs: number): boolean {
+    const last = this.#dirtyRate;
+    if (last === undefined || last.stats.calcStatus !== DIRTY_RATE_UNSTARTED) return true;
+    return nowMs - last.askedMs >= DIRTY_RATE_LOOK_MS;
+  }
+
+  /** Statistics that were asked for without the dirty rate show the last that is known of it. */
+  #withDirtyRate(stats: DomainStats): DomainStats {
+    if (stats.dirtyRate !== undefined || this.#dirtyRate === undefined) return stats;
+    return { ...stats, dirtyRate: this.#dirtyRate.stats };
   }
 
   /** A call that covers this VM, and maybe hangs on it, was not answered in time. */
@@ -193,8 +226,19 @@ export class DomainRecord {
   /**
    * The best statistics known at `nowMs`, for a snapshot: the last complete ones unless too old, under what is newer. They are fresh
    * when they were asked for at `sinceMs` or later, the start of the collection; else `ageMs` is the age of their oldest part.
+   * `withInfo`: what `virDomainGetInfo` says belongs to them.
    */
-  best(sinceMs: number, nowMs: number): BestStats {
+  best(sinceMs: number, nowMs: number, withInfo: boolean): BestStats {
+    const best = this.#bestAnswer(sinceMs, nowMs);
+    if (!withInfo) return best;
+    const info = isServable(this.#info, nowMs) ? this.#info : undefined;
+    if (info === undefined) return { ...best, isFresh: false };
+    const stats = { ...best.stats, ...info.stats };
+    if (info.askedMs >= sinceMs) return { stats, ageMs: best.ageMs, isFresh: best.isFresh };
+    return { stats, ageMs: Math.max(best.ageMs, nowMs - info.askedMs), isFresh: false };
+  }
+
+  #bestAnswer(sinceMs: number, nowMs: number): BestStats {
     const full = isServable(this.#full, nowMs) ? this.#full : undefined;
     if (full !== undefined && full.askedMs >= sinceMs) return { stats: full.stats, ageMs: 0, isFresh: true };
     const partial = isServable(this.#partial, nowMs) ? this.#partial : undefined;
@@ -209,6 +253,7 @@ export class DomainRecord {
 
   /** Notes that a snapshot with what `best` says for the same times is handed out. */
   markShown(sinceMs: number, nowMs: number): void {
+    if (isServable(this.#info, nowMs)) this.#info.isShown = true;
     const full = this.#full;
     if (full === undefined || !isServable(full, nowMs)) {
       this.#isBehind = true;
@@ -217,6 +262,11 @@ export class DomainRecord {
     full.isShown = true;
     this.#isBehind = full.askedMs < sinceMs;
   }
+}
+
+/** Whether an answer to something asked at `askedMs` may be older than what is known, or was shown: then it must not take its place. */
+function isOlder(last: WholeAnswer | undefined, askedMs: number): boolean {
+  return last !== undefined && (askedMs < last.askedMs || (last.isShown && askedMs < last.answeredMs));
 }
 
 export interface BestStats {
@@ -247,15 +297,25 @@ function mergeStats(full: DomainStats, partial: DomainStats): DomainStats {
   };
 }
 
+/** An answer to the bulk call: what was asked of which VM, and what came. */
+export interface BulkFacts {
+  readonly id: number;
+  readonly stats: DomainStats;
+  /** The groups that were asked for, as bits of virDomainStatsTypes. */
+  readonly bits: number;
+  /** What the VM's XML says. */
+  readonly config: DomainConfig | undefined;
+  /** Its last complete statistics, which older daemons' answers are held against. */
+  readonly previous: DomainStats | undefined;
+}
+
 /**
  * Whether an answer lacks what the VM's monitor would have said. libvirt does not mark such answers; the QEMU driver then leaves out
  * the process's memory (`balloon.rss`), the numbers of every disk, and the groups that are all monitor (qemuDomainGetStatsBalloon and
- * its neighbours). `previous`: the VM's last complete statistics, which older daemons' answers are held against.
+ * its neighbours).
  */
 export function isPartial(
-  id: number,
-  stats: DomainStats,
-  previous: DomainStats | undefined,
+  { id, stats, bits, config, previous }: BulkFacts,
   daemon: { readonly driver: string; readonly noWait: boolean },
 ): boolean {
   if (daemon.driver !== 'QEMU' || id < 0) return false;
@@ -265,10 +325,13 @@ export function isPartial(
     return expected && stats.balloon.rssKiB === undefined;
   }
   if (stats.blocks !== undefined && stats.blocks.length > 0) {
-    return stats.blocks.every((block) => block.readRequests === undefined);
+    // Of vhost-user disks QEMU knows no numbers.
+    const foreign = new Set(config?.disks.flatMap(({ type, target }) => (type === 'vhostuser' ? [target] : [])));
+    const own = foreign.size === 0 ? stats.blocks : stats.blocks.filter(({ name }) => !foreign.has(name ?? ''));
+    return own.length > 0 && own.every((block) => block.readRequests === undefined);
   }
   return (
-    (previous?.dirtyRate !== undefined && stats.dirtyRate === undefined) ||
-    (previous?.iothread !== undefined && stats.iothread === undefined)
+    ((bits & STATS_BIT.dirtyRate) !== 0 && previous?.dirtyRate !== undefined && stats.dirtyRate === undefined) ||
+    ((bits & STATS_BIT.iothread) !== 0 && previous?.iothread !== undefined && stats.iothread === undefined)
   );
 }

@@ -46,7 +46,9 @@ export async function takeBulkAnswers(
     byUuid.delete(domain.uuid);
     if (record.state === 'gone') continue;
     const stats = calls.decode(params, request.tally);
-    if (isPartial(domain.id, stats, record.lastFull(nowMs), daemon)) {
+    const { config } = record;
+    const facts = { id: domain.id, stats, bits: shard.bits, config, previous: record.lastFull(nowMs) };
+    if (isPartial(facts, daemon)) {
       if (asker.isOver || shard.isSettled || !shard.waiting.has(record)) continue;
       if (record.state === 'fresh' && !shard.isRetried) asker.noteRelapse(record);
       record.takePartial(domain.id, stats, time);

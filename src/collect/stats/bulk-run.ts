@@ -51,7 +51,7 @@ class BulkRun implements BulkAsker, JoblessAsker {
     this.#calls = calls;
     this.#jobless = jobless;
     this.request = request;
-    this.#queue = shardsOf(request.records, calls.isInCrisis);
+    this.#queue = shardsOf(request.records, request.bitsOf, calls.isInCrisis);
   }
 
   get isOver(): boolean {
@@ -91,7 +91,7 @@ class BulkRun implements BulkAsker, JoblessAsker {
   #retryLater(): void {
     this.#hasRetried = true;
     this.#after(RETRY_AFTER_MS, () => {
-      this.#queue.push(...split([...this.#retry], { isRetried: true }));
+      this.#queue.push(...split([...this.#retry], this.request.bitsOf, { isRetried: true }));
       this.#retry.clear();
       this.#pump();
     });
@@ -122,7 +122,6 @@ class BulkRun implements BulkAsker, JoblessAsker {
   }
 
   async #call(shard: Shard, place: CallPlace, client: LibvirtClient): Promise<void> {
-    const { statsBits } = this.request;
     const call = this.#calls.begin([...shard.waiting], place);
     shard.addCall(call);
     let isInFlight = true;
@@ -134,7 +133,7 @@ class BulkRun implements BulkAsker, JoblessAsker {
     const { hasNoWait } = this.#calls;
     const args = {
       domains: call.covers.map((record) => record.ref),
-      stats: statsBits,
+      stats: shard.bits,
       flags: hasNoWait ? STATS_FLAG.noWait : 0,
     };
     try {

@@ -61,7 +61,12 @@ async function ask(calls: StatsCalls, call: StatsCall, place: CallPlace, request
   const client = await place.client();
   if (client === undefined) return record.missDeadline();
   try {
-    const stats = await readClassicStats(record, { client, groups: request.groups, logger });
+    const stats = await readClassicStats(record, {
+      client,
+      groups: request.groups,
+      partGroups: request.partGroups,
+      logger,
+    });
     calls.noteAnswer();
     record.takeFull(record.ref.id, stats, { askedMs: call.startedMs, answeredMs: clock.monotonicMs() });
     record.reported.clear('statistics');

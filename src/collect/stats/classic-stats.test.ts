@@ -4,15 +4,19 @@ import { KeptLog } from '../../../test/support/kept-log.ts';
 import { configOf, diskOf, interfaceOf } from '../../../test/support/snapshots.ts';
 import type { LibvirtClient } from '../../libvirt/index.ts';
 import { PARAM_TYPE, typedParams } from '../../libvirt/wire/typed-params.ts';
-import { STATS_GROUPS } from '../../model/snapshot.ts';
+import { STATS_GROUPS, type StatsGroup } from '../../model/snapshot.ts';
 import { DomainRecord } from '../inventory/domain-record.ts';
 import { readClassicStats } from './classic-stats.ts';
 
 const { llong, string, double } = PARAM_TYPE;
 
 /** A daemon that has these replies. */
-function clientOf(replies: Readonly<Record<string, unknown>>): LibvirtClient {
-  return { call: async (name: string) => replies[name] } as unknown as LibvirtClient;
+function clientOf(replies: Readonly<Record<string, unknown>>, asked: string[] = []): LibvirtClient {
+  const call = async (name: string) => {
+    asked.push(name);
+    return replies[name];
+  };
+  return { call } as unknown as LibvirtClient;
 }
 
 function recordOf(id: number): DomainRecord {
@@ -51,7 +55,31 @@ const REPLIES = {
 
 describe("a VM's statistics by the older calls", () => {
   const read = (id: number) =>
-    readClassicStats(recordOf(id), { client: clientOf(REPLIES), groups: new Set(STATS_GROUPS), logger: new KeptLog() });
+    readClassicStats(recordOf(id), {
+      client: clientOf(REPLIES),
+      groups: new Set(STATS_GROUPS),
+      partGroups: new Set(),
+      logger: new KeptLog(),
+    });
+
+  it('cost one call where it says all that is wanted', async () => {
+    const asked: string[] = [];
+    const stats = await readClassicStats(recordOf(3), {
+      client: clientOf(REPLIES, asked),
+      groups: new Set<StatsGroup>(['interface']),
+      partGroups: new Set<StatsGroup>(['state', 'cpu_total', 'balloon', 'vcpu']),
+      logger: new KeptLog(),
+    });
+    assert.deepEqual(stats, {
+      state: { state: 1, reason: undefined },
+      cpu: { timeNs: 99, cacheMonitors: [] },
+      balloon: { currentKiB: 4, maximumKiB: 8 },
+      vcpu: { current: 1, vcpus: [] },
+      interfaceCount: 2,
+      interfaces: [{ index: 0, name: 'vnet0', rxBytes: 5 }],
+    });
+    assert.deepEqual(asked, ['domainGetInfo', 'domainInterfaceStats']);
+  });
 
   it('have the shape of the bulk statistics, without what is not known and what is no number', async () => {
     assert.deepEqual(await read(3), {

@@ -19,6 +19,7 @@ import type {
   StatsGroup,
   VcpuStats,
 } from '../../model/snapshot.ts';
+import { statsOfInfo } from '../info/info-stats.ts';
 import type { DomainRecord } from '../inventory/domain-record.ts';
 
 type Mutable<T> = { -readonly [P in keyof T]: T[P] };
@@ -62,7 +63,9 @@ const LIMITS = { timeoutMs: Number.POSITIVE_INFINITY };
 /** What a daemon is asked by the older calls. */
 export interface ClassicRequest {
   readonly client: LibvirtClient;
+  /** Groups of which all is wanted, and groups of which what `virDomainGetInfo` says is enough. */
   readonly groups: ReadonlySet<StatsGroup>;
+  readonly partGroups: ReadonlySet<StatsGroup>;
   readonly logger: Logger;
 }
 
@@ -72,12 +75,12 @@ export interface ClassicRequest {
  * device's error leaves out that device's numbers.
  */
 export async function readClassicStats(record: DomainRecord, request: ClassicRequest): Promise<DomainStats> {
-  const { groups } = request;
+  const { groups, partGroups } = request;
   const domain = record.ref;
   const info = await request.client.call('domainGetInfo', { domain }, LIMITS);
   const isRunning = domain.id >= 0;
   const reader: Reader = { ...request, domain, isRunning };
-  const stats: Mutable<DomainStats> = {};
+  const stats: Mutable<DomainStats> = statsOfInfo(info, partGroups);
   if (groups.has('state')) stats.state = { state: info.state, reason: await readReason(reader) };
   if (groups.has('cpu_total') && isRunning) stats.cpu = { timeNs: info.cpuTimeNs, cacheMonitors: [] };
   if (groups.has('vcpu')) stats.vcpu = { current: info.vcpus, vcpus: await readVcpus(reader, info.vcpus) };

@@ -1,5 +1,5 @@
 import type { DomainRecord } from '../inventory/domain-record.ts';
-import type { StatsCall } from './stats-calls.ts';
+import type { BitsOf, StatsCall } from './stats-calls.ts';
 import { CALLS_IN_FLIGHT } from './stats-calls.ts';
 
 /** VMs in one call: few enough that a hung VM is found by asking around it, many enough that the call's own cost vanishes. */
@@ -10,6 +10,8 @@ const SHARDS_WANTED = 5 * CALLS_IN_FLIGHT;
 
 /** What a shard begins with. */
 export interface ShardKind {
+  /** The groups that its VMs are asked for, as bits of virDomainStatsTypes. */
+  readonly bits: number;
   /** Only VMs on which a call of ours hangs already. */
   readonly isSuspect?: boolean;
   /** Only VMs that answered in the last collection. */
@@ -20,6 +22,7 @@ export interface ShardKind {
 
 /** The part of one host's VMs that one call asks for. */
 export class Shard {
+  readonly bits: number;
   readonly isSuspect: boolean;
   readonly isRetried: boolean;
   readonly #waiting: Set<DomainRecord>;
@@ -30,7 +33,8 @@ export class Shard {
   #wasLost = false;
   #isSettled = false;
 
-  constructor(records: readonly DomainRecord[], kind: ShardKind = {}, calls: readonly StatsCall[] = []) {
+  constructor(records: readonly DomainRecord[], kind: ShardKind, calls: readonly StatsCall[] = []) {
+    this.bits = kind.bits;
     this.isSuspect = kind.isSuspect ?? false;
     this.isRetried = kind.isRetried ?? false;
     this.#isTrusted = kind.isTrusted ?? false;
@@ -110,25 +114,30 @@ export class Shard {
   }
 }
 
-/** The shards of a collection in the order in which they are asked. */
-export function shardsOf(records: readonly DomainRecord[], isInCrisis: boolean): Shard[] {
+/** The shards of a collection in the order in which they are asked. The VMs of one are all asked for the same groups. */
+export function shardsOf(records: readonly DomainRecord[], bitsOf: BitsOf, isInCrisis: boolean): Shard[] {
   const [suspects, others] = partition(records, (record) => record.isSuspect);
   // VMs that a call of ours hangs on are asked together and first: their jobs are held, so the answer is immediate.
-  const first = suspects.length > 0 ? [new Shard(suspects, { isSuspect: true })] : [];
+  const first = Array.from(
+    Map.groupBy(suspects, bitsOf),
+    ([bits, alike]) => new Shard(alike, { bits, isSuspect: true }),
+  );
   if (isInCrisis) {
     const [trusted, unknown] = partition(others, (record) => record.state === 'fresh');
-    return [...first, ...split(trusted, { isTrusted: true }), ...split(unknown)];
+    return [...first, ...split(trusted, bitsOf, { isTrusted: true }), ...split(unknown, bitsOf)];
   }
   // Those of which the last collection had nothing go first, or a host that is too slow would always leave out the same.
   const [behind, current] = partition(others, (record) => record.isBehind);
-  return [...first, ...split([...behind, ...current])];
+  return [...first, ...split([...behind, ...current], bitsOf)];
 }
 
-export function split(records: readonly DomainRecord[], kind: ShardKind = {}): Shard[] {
+export function split(records: readonly DomainRecord[], bitsOf: BitsOf, kind: Omit<ShardKind, 'bits'> = {}): Shard[] {
   const size = Math.min(SHARD_MAX, Math.max(SHARD_MIN, Math.ceil(records.length / SHARDS_WANTED)));
   const shards: Shard[] = [];
-  for (let start = 0; start < records.length; start += size) {
-    shards.push(new Shard(records.slice(start, start + size), kind));
+  for (const [bits, alike] of Map.groupBy(records, bitsOf)) {
+    for (let start = 0; start < alike.length; start += size) {
+      shards.push(new Shard(alike.slice(start, start + size), { ...kind, bits }));
+    }
   }
   return shards;
 }

@@ -29,12 +29,17 @@ const MEASURED_MAX_MS = 10_000;
 /** How much a new measurement counts in the average. */
 const NEW_WEIGHT = 0.2;
 
+/** The groups that a VM is to be asked for, as bits of virDomainStatsTypes. */
+export type BitsOf = (record: DomainRecord) => number;
+
 /** What a collection wants of the statistics. */
 export interface StatsRequest {
+  /** Groups of which all is wanted, and groups of which one of `GROUP_VALUES` is. */
   readonly groups: ReadonlySet<StatsGroup>;
-  /** The same as bits of virDomainStatsTypes; not 0, which libvirt takes for 'all'. */
-  readonly statsBits: number;
-  /** Those of the bits that libvirt answers without a job on the VM; the state, if there are none. */
+  readonly partGroups: ReadonlySet<StatsGroup>;
+  /** The groups that the bulk call is asked for of a VM, as bits of virDomainStatsTypes; not 0, which libvirt takes for 'all'. */
+  readonly bitsOf: BitsOf;
+  /** Those of all the bits that libvirt answers without a job on the VM; the state, if there are none. */
   readonly joblessBits: number;
   readonly records: readonly DomainRecord[];
   /** Aborts at the deadline; what has been answered by then stands. */

@@ -140,7 +140,7 @@ describe('virtlens nova', () => {
       run.stderr.text,
       /^virtlens nova: metrics of qemu:\/\/\/system at http:\/\/\[?[\d.:]+\]?:\d+\/metrics, errors in [^\n]+nova\.log\n$/,
     );
-    assert.deepEqual(run.opened, [{ uri: 'qemu:///system', wanted: ['balloon', 'cpu_total', 'vcpu'] }]);
+    assert.deepEqual(run.opened, [{ uri: 'qemu:///system', wanted: ['balloon', 'cpu.time'] }]);
     run.end();
     assert.equal(await run.done, 0);
     assert.equal(run.closes(), 1);

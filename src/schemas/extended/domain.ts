@@ -83,6 +83,7 @@ const STATE = domainTable({
       help:
         'State of the VM: 0 none, 1 running, 2 blocked on a resource, 3 paused, 4 shutting down, 5 shut off, 6 crashed, ' +
         '7 suspended by its power management.',
+      needs: 'state.state',
       source: 'state.state',
       note: "Kumina's exporter (newer than its README); `libvirt_domain_info_vstate` in Tinkoff's, `libvirt_domain_info_state` in inovex's.",
       value: ({ state }) => state,

@@ -80,7 +80,7 @@ const STATE_DESCRIPTIONS = [
 
 const STATE = itemTable({
   labels: statisticLabels<StateStats>(['state_desc'], ({ state }) => [STATE_DESCRIPTIONS[state] ?? '']),
-  needs: 'state',
+  needs: 'state.state',
   items: ({ stats }) => stats.state && [stats.state],
   rows: [
     {
@@ -109,6 +109,7 @@ const VCPUS = domainTable({
       name: 'libvirt_domain_vcpu_current',
       type: 'gauge',
       help: 'Number of vCPUs of the VM.',
+      needs: 'vcpu.current',
       source: 'vcpu.current',
       value: ({ current }) => current,
     },

@@ -1,4 +1,4 @@
-import type { CollectedName } from '../../model/collected.ts';
+import type { Need } from '../../model/collected.ts';
 import type { DomainSnapshot, Snapshot } from '../../model/snapshot.ts';
 import type * as owners from '../table/owners.ts';
 import { ownerTables } from '../table/owners.ts';
@@ -8,20 +8,20 @@ import { type ListTable, listTable } from '../table/table.ts';
 
 /** The tables of a libvirt host: what the table machinery is with a Snapshot as its source and VMs as what has samples. */
 
-export type Schema = schema.Schema<Snapshot, CollectedName>;
-export type Table = table.Table<Snapshot, CollectedName>;
-export type Row<Item> = table.Row<Item, CollectedName>;
+export type Schema = schema.Schema<Snapshot, Need>;
+export type Table = table.Table<Snapshot, Need>;
+export type Row<Item> = table.Row<Item, Need>;
 export type DomainLabels = owners.OwnerLabels<DomainSnapshot>;
 export type ItemLabels<Item> = owners.ItemLabels<DomainSnapshot, Item>;
 
-const VMS = ownerTables<Snapshot, DomainSnapshot, CollectedName>({
+const VMS = ownerTables<Snapshot, DomainSnapshot, Need>({
   list: ({ domains }) => domains,
   anchor: ({ config }) => config,
   identity: [({ name }) => name, ({ uuid }) => uuid],
 });
 
 /** A table of things of the host itself. */
-export function hostTable<Item>(things: ListTable<Snapshot, Item, CollectedName>): Table {
+export function hostTable<Item>(things: ListTable<Snapshot, Item, Need>): Table {
   return listTable(things);
 }
 

@@ -114,6 +114,31 @@ const FLAMINGO = `
     </nova:instance>`;
 
 describe('identity and machine', () => {
+  test('says which statistics a VM can have', () => {
+    const has = (inner: string) => {
+      const { hasIoThreads, hasPerfEvents, hasMemoryMonitors } = configOf(inner);
+      return [hasIoThreads, hasPerfEvents, hasMemoryMonitors];
+    };
+    assert.deepEqual(has(''), [false, false, false]);
+    assert.deepEqual(has('<iothreads>2</iothreads>'), [true, false, false]);
+    assert.deepEqual(has('<iothreads>0</iothreads>'), [false, false, false]);
+    assert.deepEqual(has('<iothreads>many</iothreads>'), [true, false, false]);
+    assert.deepEqual(has("<perf><event name='cmt' enabled='yes'/></perf>"), [false, true, false]);
+    assert.deepEqual(has("<perf><event name='cmt' enabled='no'/></perf>"), [false, false, false]);
+    const tuned = (inner: string) => `<cputune>${inner}</cputune>`;
+    assert.deepEqual(has(tuned("<memorytune vcpus='0'><monitor vcpus='0'/></memorytune>")), [false, false, true]);
+    assert.deepEqual(has(tuned("<memorytune vcpus='0'><node id='0' bandwidth='60'/></memorytune>")), [
+      false,
+      false,
+      false,
+    ]);
+    assert.deepEqual(has(tuned("<cachetune vcpus='0'><monitor level='3' vcpus='0'/></cachetune>")), [
+      false,
+      false,
+      false,
+    ]);
+  });
+
   test('reads what libvirt writes of a running guest', () => {
     const { name, uuid, config } = parseDomainXml(`<domain type='qemu' id='7'>
   <name>guest-1</name>
@@ -142,6 +167,9 @@ describe('identity and machine', () => {
       currentMemoryKiB: 1048576,
       maximumVcpus: 4,
       currentVcpus: 2,
+      hasIoThreads: false,
+      hasPerfEvents: false,
+      hasMemoryMonitors: false,
       disks: [],
       interfaces: [],
       nova: undefined,

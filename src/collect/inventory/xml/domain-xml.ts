@@ -75,6 +75,9 @@ class DomainDraft implements DiskDrafts, InterfaceDrafts, NovaDrafts {
   currentMemoryKiB: Int64 | undefined;
   maximumVcpus: number | undefined;
   currentVcpus: number | undefined;
+  hasIoThreads = false;
+  hasPerfEvents = false;
+  hasMemoryMonitors = false;
   nova: NovaMetadata | undefined;
   readonly disks: DiskConfig[] = [];
   readonly interfaces: InterfaceConfig[] = [];
@@ -104,6 +107,9 @@ class DomainDraft implements DiskDrafts, InterfaceDrafts, NovaDrafts {
         currentMemoryKiB: this.currentMemoryKiB ?? this.maximumMemoryKiB,
         maximumVcpus: this.maximumVcpus,
         currentVcpus: this.currentVcpus ?? this.maximumVcpus,
+        hasIoThreads: this.hasIoThreads,
+        hasPerfEvents: this.hasPerfEvents,
+        hasMemoryMonitors: this.hasMemoryMonitors,
         disks: this.disks,
         interfaces: this.interfaces,
         nova: this.nova,
@@ -153,6 +159,34 @@ const DOMAIN: Rule<DomainDraft> = {
       text(draft, text) {
         draft.maximumVcpus ??= smallNumber(text);
       },
+    },
+    iothreads: {
+      text(draft, text) {
+        // A number that makes no sense must not hide IOThreads that are there.
+        if (smallNumber(text) !== 0) draft.hasIoThreads = true;
+      },
+    },
+    cputune: {
+      children: children<DomainDraft>({
+        memorytune: {
+          children: children<DomainDraft>({
+            monitor: {
+              open(draft) {
+                draft.hasMemoryMonitors = true;
+              },
+            },
+          }),
+        },
+      }),
+    },
+    perf: {
+      children: children<DomainDraft>({
+        event: {
+          open(draft, attributes) {
+            if (attributes.enabled !== 'no') draft.hasPerfEvents = true;
+          },
+        },
+      }),
     },
     os: {
       children: children<DomainDraft>({
