@@ -5,6 +5,7 @@ import type { Connect } from '../connection/connect.ts';
 import { type CallObserver, connect, LibvirtClient, type LibvirtUri, TransportError } from '../libvirt/index.ts';
 import type { Need } from '../model/collected.ts';
 import type { Simulator } from '../sim/index.ts';
+import { settleForHost } from './runtime.ts';
 
 /** What is collected, and where. */
 export interface CollectorRequest {
@@ -27,8 +28,8 @@ export type OpenCollector = (request: CollectorRequest) => Collector;
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /** The collector of the daemon that the URI names, or of the simulated host inside virtlens that `test:///default` means. */
-export const openCollector: OpenCollector = ({ uri, wanted, filter, isHopeless, onCall, clock, logger }) =>
-  createCollector({
+export const openCollector: OpenCollector = ({ uri, wanted, filter, isHopeless, onCall, clock, logger }) => {
+  const collector = createCollector({
     connect: connectTo(uri, onCall),
     target: uri.text,
     wanted,
@@ -37,6 +38,19 @@ export const openCollector: OpenCollector = ({ uri, wanted, filter, isHopeless, 
     clock,
     logger,
   });
+  return {
+    get isConnected() {
+      return collector.isConnected;
+    },
+    connect: () => collector.connect(),
+    close: () => collector.close(),
+    async collect(request) {
+      const snapshot = await collector.collect(request);
+      settleForHost(snapshot.domains.length);
+      return snapshot;
+    },
+  };
+};
 
 /** Whether a URI means the simulated hypervisor inside the agent: libvirt's mock driver, and no daemon named that has it. */
 function isEmbedded(uri: LibvirtUri): boolean {

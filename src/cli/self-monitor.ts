@@ -18,30 +18,31 @@ export interface SelfMonitor {
 
 interface MutableProcedureStats extends RpcProcedureStats {
   readonly outcomes: Map<CallOutcome, number>;
-  readonly durationCounts: number[];
   durationSumS: number;
 }
 
 /** Starts with no call counted. */
 export function createSelfMonitor(): SelfMonitor {
   const procedures = new Map<string, MutableProcedureStats>();
+  const durationCounts = new Array<number>(RPC_DURATION_BOUNDS_S.length + 1).fill(0);
+  let durationSumS = 0;
   return {
     noteCall(procedure, durationMs, outcome) {
       let stats = procedures.get(procedure);
       if (stats === undefined) {
-        const durationCounts = new Array<number>(RPC_DURATION_BOUNDS_S.length + 1).fill(0);
-        stats = { procedure, outcomes: new Map(), durationCounts, durationSumS: 0 };
+        stats = { procedure, outcomes: new Map(), durationSumS: 0 };
         procedures.set(procedure, stats);
       }
       stats.outcomes.set(outcome, (stats.outcomes.get(outcome) ?? 0) + 1);
       const seconds = durationMs / 1000;
       const bucket = RPC_DURATION_BOUNDS_S.findIndex((bound) => seconds <= bound);
       const at = bucket < 0 ? RPC_DURATION_BOUNDS_S.length : bucket;
-      stats.durationCounts[at] = stats.durationCounts[at]! + 1;
+      durationCounts[at] = durationCounts[at]! + 1;
+      durationSumS += seconds;
       stats.durationSumS += seconds;
     },
     report(scrapeDurationMs) {
-      const rpc: RpcStats = { procedures: [...procedures.values()] };
+      const rpc: RpcStats = { procedures: [...procedures.values()], durationCounts, durationSumS };
       const { version: nodeVersion, platform, arch } = process;
       return {
         build: { version: VERSION, nodeVersion, platform, arch },

@@ -39,22 +39,24 @@ export interface ProcessReport {
 export interface RpcStats {
   /** One row a procedure that was called, each name once. */
   readonly procedures: readonly RpcProcedureStats[];
-}
-
-/** The calls of one procedure. */
-export interface RpcProcedureStats {
-  /** Such as `ConnectGetAllDomainStats`. */
-  readonly procedure: string;
-  /** How calls ended (`ok`, `error`, `timeout`, …) to how many. */
-  readonly outcomes: ReadonlyMap<string, Int64>;
   /**
-   * How many calls ended within each of `RPC_DURATION_BOUNDS_S` and not within the one before, and at the end how many took longer than
-   * the last: one element more than there are bounds.
+   * How many calls of all procedures ended within each of `RPC_DURATION_BOUNDS_S` and not within the one before, and at the end how many
+   * took longer than the last: one element more than there are bounds.
    */
   readonly durationCounts: readonly number[];
   /** Seconds of all calls together. */
   readonly durationSumS: number;
 }
 
+/** The calls of one procedure. */
+export interface RpcProcedureStats {
+  /** Such as `connectGetAllDomainStats`. */
+  readonly procedure: string;
+  /** How calls ended (`ok`, `error`, `timeout`, …) to how many. */
+  readonly outcomes: ReadonlyMap<string, Int64>;
+  /** Seconds of its calls together. */
+  readonly durationSumS: number;
+}
+
 /** Upper bounds of the buckets of call durations, seconds, ascending. */
-export const RPC_DURATION_BOUNDS_S: readonly number[] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10];
+export const RPC_DURATION_BOUNDS_S: readonly number[] = [0.01, 0.1, 1];

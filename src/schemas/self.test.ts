@@ -18,15 +18,24 @@ const REPORT: SelfReport = {
   rpc: {
     procedures: [
       {
-        procedure: 'ConnectGetAllDomainStats',
+        procedure: 'connectGetAllDomainStats',
         outcomes: new Map([
           ['ok', 3],
           ['timeout', 1],
         ]),
-        durationCounts: [0, 1, 0, 0, 2, 0, 0, 1],
         durationSumS: 31.5,
       },
+      {
+        procedure: 'connectGetHostname',
+        outcomes: new Map([
+          ['ok', 7],
+          ['error', 2],
+        ]),
+        durationSumS: 0.5,
+      },
     ],
+    durationCounts: [9, 1, 2, 1],
+    durationSumS: 32,
   },
   scrapeDurationMs: 12.3456,
 };
@@ -53,24 +62,24 @@ test('virtlens says how it is and how the collection went', () => {
     'virtlens_collection_timestamp_seconds 1700000000000e-3',
     'virtlens_quarantined_domains 2',
     'virtlens_libvirt_blocked_calls 1',
-    'virtlens_collector_duration_seconds{collector="block"} 0e-6',
-    'virtlens_collector_duration_seconds{collector="jobs"} 7000e-6',
     'virtlens_collector_success{collector="block"} 1',
     'virtlens_collector_success{collector="jobs"} 0',
     'virtlens_unknown_statistics{field="vcpu.N.new"} 4',
     'virtlens_mistyped_statistics{field="net.N.rx.bytes"} 2',
-    'virtlens_libvirt_rpc_calls_total{procedure="ConnectGetAllDomainStats",outcome="ok"} 3',
-    'virtlens_libvirt_rpc_calls_total{procedure="ConnectGetAllDomainStats",outcome="timeout"} 1',
+    'virtlens_libvirt_rpc_calls_total{procedure="connectGetAllDomainStats",outcome="ok"} 3',
+    'virtlens_libvirt_rpc_calls_total{procedure="connectGetAllDomainStats",outcome="timeout"} 1',
+    'virtlens_libvirt_rpc_calls_total{procedure="connectGetHostname",outcome="error"} 2',
+    'virtlens_libvirt_rpc_seconds_total{procedure="connectGetAllDomainStats"} 31500000e-6',
     'process_cpu_seconds_total 1234567e-6',
     'process_resident_memory_bytes 70000000',
     'process_open_fds 21',
     'process_start_time_seconds 1700000000123e-3',
-    'virtlens_libvirt_rpc_duration_seconds{procedure="ConnectGetAllDomainStats"} buckets 0 1 0 0 2 0 0 1 sum 31.5',
+    'virtlens_libvirt_rpc_duration_seconds buckets 9 1 2 1 sum 32',
   ]);
 });
 
 test('before the first call there is no family of calls', () => {
-  const families = listFamilies(selfFamilies({ ...REPORT, rpc: { procedures: [] } }, snapshotOf([])));
+  const families = listFamilies(selfFamilies({ ...REPORT, rpc: { ...REPORT.rpc, procedures: [] } }, snapshotOf([])));
   assert.deepEqual(
     families.map(({ name }) => name).filter((name) => name.includes('rpc')),
     [],
@@ -88,5 +97,5 @@ test("virtlens's own families are all on the list, and none is a scheme's", () =
     listed.filter((name) => schemes.has(name)),
     [],
   );
-  assert.equal(RPC_DURATION_BOUNDS_S.length + 1, REPORT.rpc.procedures[0]?.durationCounts.length);
+  assert.equal(RPC_DURATION_BOUNDS_S.length + 1, REPORT.rpc.durationCounts.length);
 });

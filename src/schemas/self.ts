@@ -1,5 +1,5 @@
-import { type HistogramFamily, labelSet, type MetricFamily, type PAUSE } from '../model/metric.ts';
-import { RPC_DURATION_BOUNDS_S, type RpcStats, type SelfReport } from '../model/self-report.ts';
+import { type HistogramFamily, type MetricFamily, NO_LABELS, type PAUSE } from '../model/metric.ts';
+import { RPC_DURATION_BOUNDS_S, type RpcProcedureStats, type RpcStats, type SelfReport } from '../model/self-report.ts';
 import type { CollectionReport, Snapshot } from '../model/snapshot.ts';
 import { type FamilyInfo, listTable } from './table/table.ts';
 
@@ -73,17 +73,9 @@ const COLLECTORS = listTable({
   values: ({ name }) => [name],
   rows: [
     {
-      name: 'virtlens_collector_duration_seconds',
-      type: 'gauge',
-      help: 'Duration of a part of the collection (a statistics group, the inventory, …).',
-      decimalShift: 6,
-      source: 'virtlens',
-      value: ({ durationMs }) => microseconds(durationMs),
-    },
-    {
       name: 'virtlens_collector_success',
       type: 'gauge',
-      help: 'Whether a part of the collection succeeded: 1 yes, 0 no.',
+      help: 'Whether a part of the collection (a statistics group, the inventory, …) succeeded: 1 yes, 0 no.',
       source: 'virtlens',
       value: ({ success }) => (success ? 1 : 0),
     },
@@ -194,20 +186,46 @@ const MISTYPED = listTable({
   ],
 });
 
+/**
+ * Whether the calls of a procedure are listed by themselves: those that are made for VMs, whose number a host's size makes. The others
+ * are some ten small calls, most of them made once a connection.
+ */
+function isForVms({ procedure }: RpcProcedureStats): boolean {
+  return procedure.startsWith('domain') || procedure === 'connectGetAllDomainStats';
+}
+
 const CALLS = listTable({
   labels: ['procedure', 'outcome'],
   items: ({ report }: Self) =>
-    report.rpc.procedures.flatMap(({ procedure, outcomes }) =>
-      Array.from(outcomes, ([outcome, count]) => ({ procedure, outcome, count })),
+    report.rpc.procedures.flatMap((stats) =>
+      Array.from(stats.outcomes, ([outcome, count]) => ({ procedure: stats.procedure, outcome, count })).filter(
+        ({ outcome }) => outcome !== 'ok' || isForVms(stats),
+      ),
     ),
   values: ({ procedure, outcome }) => [procedure, outcome],
   rows: [
     {
       name: 'virtlens_libvirt_rpc_calls_total',
       type: 'counter',
-      help: 'Completed calls to libvirt, by procedure and outcome.',
+      help: 'Completed calls to libvirt, by procedure and outcome: all that are made for VMs, and of the others those that failed.',
       source: 'virtlens',
       value: ({ count }) => count,
+    },
+  ],
+});
+
+const CALL_SECONDS = listTable({
+  labels: ['procedure'],
+  items: ({ report }: Self) => report.rpc.procedures.filter(isForVms),
+  values: ({ procedure }) => [procedure],
+  rows: [
+    {
+      name: 'virtlens_libvirt_rpc_seconds_total',
+      type: 'counter',
+      help: 'Time that completed calls to libvirt took together, by procedure: those that are made for VMs.',
+      decimalShift: 6,
+      source: 'virtlens',
+      value: ({ durationSumS }) => microseconds(durationSumS * 1000),
     },
   ],
 });
@@ -216,16 +234,16 @@ const CALLS = listTable({
 const AGENT_TABLES = [BUILD, COLLECTION, COLLECTORS, PROCESS];
 
 /** The same with what there is of libvirt alone. */
-const TABLES = [BUILD, COLLECTION, BLOCKED, COLLECTORS, UNKNOWN, MISTYPED, CALLS, PROCESS];
+const TABLES = [BUILD, COLLECTION, BLOCKED, COLLECTORS, UNKNOWN, MISTYPED, CALLS, CALL_SECONDS, PROCESS];
 
 /** As the reference page lists it; `le` is added by the formats. */
 const RPC_DURATION: FamilyInfo = {
   name: 'virtlens_libvirt_rpc_duration_seconds',
   type: 'histogram',
-  help: 'Duration of calls to libvirt, by procedure.',
+  help: 'Duration of calls to libvirt, of all procedures.',
   unit: 'seconds',
   decimalShift: 0,
-  labels: ['procedure', 'le'],
+  labels: ['le'],
   needs: [],
   prefers: undefined,
   source: 'virtlens',
@@ -253,7 +271,7 @@ export function* selfFamilies(
   if (report.rpc.procedures.length > 0) yield rpcDurations(report.rpc);
 }
 
-function rpcDurations({ procedures }: RpcStats): HistogramFamily {
+function rpcDurations({ durationCounts, durationSumS }: RpcStats): HistogramFamily {
   const { name, help } = RPC_DURATION;
   return {
     name,
@@ -261,10 +279,6 @@ function rpcDurations({ procedures }: RpcStats): HistogramFamily {
     help,
     unit: 'seconds',
     bounds: RPC_DURATION_BOUNDS_S,
-    histograms: procedures.map(({ procedure, durationCounts, durationSumS }) => ({
-      labels: labelSet(['procedure'], [procedure]),
-      counts: durationCounts,
-      sum: durationSumS,
-    })),
+    histograms: [{ labels: NO_LABELS, counts: durationCounts, sum: durationSumS }],
   };
 }

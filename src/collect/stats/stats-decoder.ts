@@ -50,7 +50,8 @@ export function createStatsDecoder(options: { readonly hypervisorCounters: boole
 /** The values without those that are not what their statistic can be, though their type did not say so. */
 function checkValues({ checks }: StatsPlan, values: readonly ParamValue[], tally: FieldTally): Values {
   let checked: (ParamValue | undefined)[] | undefined;
-  for (const { at, name } of checks) {
+  for (let i = 0; i < checks.length; i++) {
+    const { at, name } = checks[i]!;
     if (passesCheck(values[at])) continue;
     checked ??= [...values];
     checked[at] = undefined;
@@ -116,7 +117,12 @@ function buildNested<R extends Rows, Inner extends Rows, T, Part>(
   make: (values: Values, index: number, slots: Slots<R>, parts: readonly Part[]) => T,
   makePart: (values: Values, index: number, slots: Slots<Inner>) => Part,
 ): T[] {
-  return list.items.map(({ index, slots, inner }) => make(values, index, slots, build(inner, values, makePart)));
+  const built: T[] = [];
+  for (let i = 0; i < list.items.length; i++) {
+    const { index, slots, inner } = list.items[i]!;
+    built.push(make(values, index, slots, build(inner, values, makePart)));
+  }
+  return built;
 }
 
 function buildVcpus({ vcpus: { items } }: StatsPlan, values: Values) {

@@ -210,6 +210,30 @@ test('it serves until SIGTERM; SIGHUP and an exception that nothing caught do no
   assert.equal(await ended, 0);
 });
 
+test('with five VMs and no flags it has at most 40 series about itself, scrape after scrape', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'virtlens-self-'));
+  const path = join(directory, 'sock');
+  const simulator = createSimulator({ fleets: [{ count: 5 }] });
+  await simulator.listen({ path });
+  const machine = new TestMachine();
+  const argv = [`--libvirt.uri=qemu+unix:///system?socket=${path}`, '--web.listen-address=127.0.0.1:0'];
+  const ended = SERVE.run(argv, machine);
+  const log = await machine.stderr.until(/msg="connected to libvirt"/);
+  const url = `http://${/msg="Listening on" address=(\S+)/.exec(log)?.[1]}/metrics`;
+  for (let scrape = 0; scrape < 5; scrape++) {
+    const page = await (await fetch(url, { headers: { connection: 'close' } })).text();
+    assert.match(page, /^libvirt_up 1$/m);
+    for (const part of ['inventory', 'block', 'jobs']) assert.match(page, new RegExp(`collector="${part}"} 1$`, 'm'));
+    assert.match(page, /^virtlens_libvirt_rpc_calls_total\{procedure="connectGetAllDomainStats",outcome="ok"\} \d+$/m);
+    const own = page.match(/^(?:virtlens|process)_.*$/gm)!;
+    assert.ok(own.length > 20 && own.length <= 40, `${own.length} series:\n${own.join('\n')}`);
+  }
+  machine.signal('SIGTERM');
+  assert.equal(await ended, 0);
+  await simulator.close();
+  rmSync(directory, { recursive: true });
+});
+
 test('what it cannot use ends it with 1 and one line', async () => {
   for (const argv of [
     ['--what'],

@@ -46,8 +46,8 @@ export function typedParams(
  * was never met before creates strings.
  */
 interface Step {
-  /** The field's name as on the wire: length word, characters, padding; then the type word. */
-  readonly key: Uint8Array;
+  /** The field's name as on the wire, in words of four bytes: length, characters, padding; then the type. */
+  readonly key: Int32Array;
   readonly field: string;
   readonly type: ParamType;
   readonly parent: Step | undefined;
@@ -65,12 +65,12 @@ const LAYOUT_FIELDS_MAX = 500_000;
 const CHILDREN_MAX = 64;
 const EMPTY_LAYOUT: ParamLayout = { fields: [], types: [] };
 
-let root = makeStep(new Uint8Array(), '', PARAM_TYPE.int, undefined);
+let root = makeStep(new Int32Array(), '', PARAM_TYPE.int, undefined);
 let steps = 0;
 let layoutFields = 0;
 const strings = new Interner<string>();
 
-function makeStep(key: Uint8Array, field: string, type: ParamType, parent: Step | undefined): Step {
+function makeStep(key: Int32Array, field: string, type: ParamType, parent: Step | undefined): Step {
   return { key, field, type, parent, children: [], layout: undefined };
 }
 
@@ -106,7 +106,7 @@ function decodeParams(reader: XdrReader, count: number): TypedParams {
   if (count * 12 > reader.remaining)
     throw xdrError(`${count} typed parameters do not fit in ${reader.remaining} bytes`);
   if (steps > STEPS_MAX || layoutFields > LAYOUT_FIELDS_MAX) {
-    root = makeStep(new Uint8Array(), '', PARAM_TYPE.int, undefined);
+    root = makeStep(new Int32Array(), '', PARAM_TYPE.int, undefined);
     steps = 0;
     layoutFields = 0;
   }
@@ -124,13 +124,13 @@ function decodeParams(reader: XdrReader, count: number): TypedParams {
 }
 
 function nextStep(reader: XdrReader, from: Step): Step {
-  const { bytes } = reader;
+  const { view } = reader;
   const start = reader.offset;
   const { children } = from;
   for (let i = 0; i < children.length; i++) {
     const child = children[i]!;
-    const length = child.key.length;
-    if (start + length <= reader.end && matches(child.key, bytes, start)) {
+    const length = 4 * child.key.length;
+    if (start + length <= reader.end && matches(child.key, view, start)) {
       reader.offset = start + length;
       if (i > 0) {
         children[i] = children[0]!;
@@ -144,17 +144,21 @@ function nextStep(reader: XdrReader, from: Step): Step {
   if (type < PARAM_TYPE.int || type > PARAM_TYPE.string) {
     throw xdrError(`typed parameter ${quote(field)} has the unknown type ${type}`);
   }
-  const step = makeStep(new Uint8Array(bytes.subarray(start, reader.offset)), field, type as ParamType, from);
+  const step = makeStep(wordsOf(view, start, reader.offset), field, type as ParamType, from);
   if (children.length >= CHILDREN_MAX) children.pop();
   children.unshift(step);
   steps++;
   return step;
 }
 
-function matches(key: Uint8Array, bytes: Buffer, start: number): boolean {
+function wordsOf(view: DataView, start: number, end: number): Int32Array {
+  return Int32Array.from({ length: (end - start) / 4 }, (_, i) => view.getInt32(start + 4 * i));
+}
+
+function matches(key: Int32Array, view: DataView, start: number): boolean {
   // From the back: names of neighbours ('block.0.rd.reqs', 'block.0.rd.bytes') differ in their ends.
   for (let i = key.length - 1; i >= 0; i--) {
-    if (key[i] !== bytes[start + i]) return false;
+    if (key[i] !== view.getInt32(start + 4 * i)) return false;
   }
   return true;
 }

@@ -22,6 +22,11 @@ export function argumentError(message: string): LibvirtError {
   return new LibvirtError('ERR_LIBVIRT_ARGUMENT', message);
 }
 
+/** `getInt32` is an instruction in what V8's mid-tier compiler makes, `getUint32` a call that takes ten times as long. */
+function uint32At(view: DataView, at: number): number {
+  return view.getInt32(at) >>> 0;
+}
+
 /**
  * Reads XDR (RFC 4506) in one pass over a buffer. Every read is bounds-checked and throws a LibvirtError with code
  * `ERR_LIBVIRT_PROTOCOL`; nothing else is thrown, whatever the bytes.
@@ -54,7 +59,7 @@ export class XdrReader {
   }
 
   uint32(): number {
-    return this.view.getUint32(this.skip(4));
+    return uint32At(this.view, this.skip(4));
   }
 
   int32(): number {
@@ -71,8 +76,8 @@ export class XdrReader {
   /** Unsigned 64 bits. */
   uint64(): Int64 {
     const start = this.skip(8);
-    const high = this.view.getUint32(start);
-    if (high < HIGH_WORD_EXACT) return high * 0x1_0000_0000 + this.view.getUint32(start + 4);
+    const high = uint32At(this.view, start);
+    if (high < HIGH_WORD_EXACT) return high * 0x1_0000_0000 + uint32At(this.view, start + 4);
     return this.view.getBigUint64(start);
   }
 
@@ -81,7 +86,7 @@ export class XdrReader {
     const start = this.skip(8);
     const high = this.view.getInt32(start);
     if (high < HIGH_WORD_EXACT && high >= -HIGH_WORD_EXACT) {
-      const value = high * 0x1_0000_0000 + this.view.getUint32(start + 4);
+      const value = high * 0x1_0000_0000 + uint32At(this.view, start + 4);
       if (value >= Number.MIN_SAFE_INTEGER) return value;
     }
     return this.view.getBigInt64(start);
@@ -203,8 +208,8 @@ export class XdrWriter {
   opaque(value: Uint8Array): void {
     const padded = (value.length + 3) & ~3;
     const start = this.#reserve(padded);
-    this.#bytes.fill(0, start + value.length, start + padded);
     this.#bytes.set(value, start);
+    this.#pad(start + value.length, start + padded);
   }
 
   /** Overwrites a 32-bit value written before, such as a length that is known only at the end. */
@@ -216,8 +221,12 @@ export class XdrWriter {
     this.uint32(length);
     const padded = (length + 3) & ~3;
     const start = this.#reserve(padded);
-    if (padded !== length) this.#bytes.fill(0, start + length, start + padded);
+    this.#pad(start + length, start + padded);
     return start;
+  }
+
+  #pad(from: number, to: number): void {
+    for (let at = from; at < to; at++) this.#bytes[at] = 0;
   }
 
   /** Makes room. `#bytes` and `#view` may be other ones afterwards: reserve first, then name them. */

@@ -21,8 +21,11 @@ export interface OwnerKind<Source, Owner> {
 /** The label set of an owner. */
 export interface OwnerLabels<Owner> {
   readonly names: readonly string[];
-  /** The same object for the same owner until its identity or its anchor changes; undefined for one that is not listed. */
-  of(owner: Owner): LabelSet | undefined;
+  /**
+   * The same object for the same owner until its identity or its anchor changes; undefined for one that is not listed.
+   * @param kept what is kept of the owner, where the caller has looked it up
+   */
+  of(owner: Owner, kept?: Kept): LabelSet | undefined;
 }
 
 /** The label sets of the things of one kind that an owner has several of. */
@@ -31,8 +34,9 @@ export interface ItemLabels<Owner, Item> {
   /**
    * The label set of each item, parallel to `items`; undefined for one that is not listed, and for one whose labels equal an earlier
    * one's (the first keeps them: a series may be there only once). The same objects as long as nothing changes.
+   * @param kept what is kept of the owner, where the caller has looked it up
    */
-  of(owner: Owner, items: readonly Item[]): readonly (LabelSet | undefined)[];
+  of(owner: Owner, items: readonly Item[], kept?: Kept): readonly (LabelSet | undefined)[];
 }
 
 /** How an item is labelled. */
@@ -74,34 +78,40 @@ export interface OwnerTables<Source, Owner, Need extends string> {
 /** So much of a table is evaluated before the event loop may run: owners and items, each of which may have ten rows or more. */
 const STEPS_BEFORE_PAUSE = 1_000;
 
-export function ownerTables<Source, Owner, Need extends string>(
+export function ownerTables<Source extends object, Owner, Need extends string>(
   kind: OwnerKind<Source, Owner>,
 ): OwnerTables<Source, Owner, Need> {
-  const keeper = new Keeper();
+  const keeper = new Keeper(kind);
   return {
-    labels: (names, values) => keepLabels(kind, keeper, names, values),
-    itemLabels: (labelling) => keepItemLabels(kind, keeper, labelling),
+    labels: (names, values) => keepLabels(keeper, names, values),
+    itemLabels: (labelling) => keepItemLabels(keeper, labelling),
     table: ({ labels, needs, item, rows }) =>
       makeTable(labels.names, needs, rows, (source, columns) =>
-        walk(kind.list(source), (owner) => {
+        walk(kind.list(source), keeper.ofAll(source), (owner, kept) => {
           const own = item(owner);
-          const set = own === undefined ? undefined : labels.of(owner);
+          const set = own === undefined ? undefined : labels.of(owner, kept);
           if (own !== undefined && set !== undefined) columns.push(set, own);
           return 1;
         }),
       ),
     itemTable: ({ labels, needs, items, rows }) =>
       makeTable(labels.names, needs, rows, (source, columns) =>
-        walk(kind.list(source), (owner) => pushItems(columns, owner, items(owner), labels)),
+        walk(kind.list(source), keeper.ofAll(source), (owner, kept) =>
+          pushItems(columns, owner, items(owner), labels, kept),
+        ),
       ),
   };
 }
 
 /** Visits the owners, with a pause after every so many steps; `visit` returns how many steps it took. */
-function* walk<Owner>(owners: readonly Owner[], visit: (owner: Owner) => number): Generator<typeof PAUSE, void, void> {
+function* walk<Owner>(
+  owners: readonly Owner[],
+  kept: readonly Kept[],
+  visit: (owner: Owner, kept: Kept) => number,
+): Generator<typeof PAUSE, void, void> {
   let steps = 0;
-  for (const owner of owners) {
-    steps += visit(owner);
+  for (let i = 0; i < owners.length; i++) {
+    steps += visit(owners[i]!, kept[i]!);
     if (steps < STEPS_BEFORE_PAUSE) continue;
     steps = 0;
     yield PAUSE;
@@ -113,9 +123,10 @@ function pushItems<Owner, Item>(
   owner: Owner,
   items: readonly Item[] | undefined,
   labels: ItemLabels<Owner, Item>,
+  kept: Kept,
 ): number {
   if (items === undefined || items.length === 0) return 1;
-  const sets = labels.of(owner, items);
+  const sets = labels.of(owner, items, kept);
   for (let i = 0; i < items.length; i++) {
     const set = sets[i];
     if (set !== undefined) columns.push(set, items[i] as Item);
@@ -125,87 +136,93 @@ function pushItems<Owner, Item>(
 
 // ---- labels that are kept ------------------------------------------------------------------------------------------------------
 
-interface Kept {
+/** What is kept of one owner while its anchor and its identity stay. */
+export interface Kept {
   readonly identity: readonly string[];
-}
-
-/** What one kind of labels keeps for each anchor. */
-interface Shelf<Entry extends Kept> {
-  get(anchor: object): Entry | undefined;
-  set(anchor: object, entry: Entry): void;
+  /** One place for each kind of labels. */
+  readonly places: unknown[];
 }
 
 /**
  * Keeps for all kinds of labels together, in one WeakMap: each entry of a WeakMap costs time in every garbage collection, and with one
  * map for each kind 16,000 VMs would have 400,000 entries.
  */
-class Keeper {
-  readonly #kept = new WeakMap<object, unknown[]>();
-  #shelves = 0;
+class Keeper<Source extends object, Owner> {
+  readonly #kind: OwnerKind<Source, Owner>;
+  readonly #byAnchor = new WeakMap<object, Kept>();
+  /** Of each source, parallel to its owners: looked up once a page and not once a table, of which there are twenty. */
+  readonly #bySource = new WeakMap<Source, readonly Kept[]>();
+  #places = 0;
+
+  constructor(kind: OwnerKind<Source, Owner>) {
+    this.#kind = kind;
+  }
 
   /** A place of its own for one kind of labels. */
-  shelf<Entry extends Kept>(): Shelf<Entry> {
-    const place = this.#shelves++;
-    return {
-      get: (anchor) => this.#kept.get(anchor)?.[place] as Entry | undefined,
-      set: (anchor, entry) => {
-        const entries = this.#kept.get(anchor);
-        if (entries !== undefined) entries[place] = entry;
-        else this.#kept.set(anchor, Object.assign([], { [place]: entry }));
-      },
-    };
+  place(): number {
+    return this.#places++;
+  }
+
+  ofAll(source: Source): readonly Kept[] {
+    let all = this.#bySource.get(source);
+    if (all === undefined) {
+      all = this.#kind.list(source).map((owner) => this.of(owner));
+      this.#bySource.set(source, all);
+    }
+    return all;
+  }
+
+  of(owner: Owner): Kept {
+    const anchor = this.#kind.anchor(owner);
+    const kept = anchor && this.#byAnchor.get(anchor);
+    if (kept !== undefined && this.#isSame(kept, owner)) return kept;
+    const made = { identity: this.#kind.identity.map((part) => part(owner)), places: [] };
+    if (anchor !== undefined) this.#byAnchor.set(anchor, made);
+    return made;
+  }
+
+  /** Whether the owner still has the identity that something was kept for. */
+  #isSame({ identity: kept }: Kept, owner: Owner): boolean {
+    const { identity } = this.#kind;
+    for (let i = 0; i < identity.length; i++) if (identity[i]!(owner) !== kept[i]) return false;
+    return true;
   }
 }
 
-/** Whether the owner still has the identity that something was kept for. */
-function isSame<Owner>({ identity }: OwnerKind<never, Owner>, { identity: kept }: Kept, owner: Owner): boolean {
-  for (let i = 0; i < identity.length; i++) if (identity[i]!(owner) !== kept[i]) return false;
-  return true;
-}
+/** What stands at the place of a kind of labels that an owner has none of. */
+const NOT_LISTED = Symbol('not listed');
 
-interface OwnerEntry extends Kept {
-  readonly labels: LabelSet | undefined;
-}
-
-function keepLabels<Source, Owner>(
-  kind: OwnerKind<Source, Owner>,
-  keeper: Keeper,
+function keepLabels<Source extends object, Owner>(
+  keeper: Keeper<Source, Owner>,
   names: readonly string[],
   values: (owner: Owner) => readonly string[] | undefined,
 ): OwnerLabels<Owner> {
-  const shelf = keeper.shelf<OwnerEntry>();
-  const build = (owner: Owner): OwnerEntry => {
-    const own = values(owner);
-    return { identity: kind.identity.map((part) => part(owner)), labels: own && labelSet(names, own) };
-  };
+  const place = keeper.place();
   return {
     names,
-    of(owner) {
-      const anchor = kind.anchor(owner);
-      if (anchor === undefined) return build(owner).labels;
-      let entry = shelf.get(anchor);
-      if (entry === undefined || !isSame(kind, entry, owner)) {
-        entry = build(owner);
-        shelf.set(anchor, entry);
+    of(owner, { places } = keeper.of(owner)) {
+      let set = places[place] as LabelSet | typeof NOT_LISTED | undefined;
+      if (set === undefined) {
+        const own = values(owner);
+        set = own === undefined ? NOT_LISTED : labelSet(names, own);
+        places[place] = set;
       }
-      return entry.labels;
+      return set === NOT_LISTED ? undefined : set;
     },
   };
 }
 
-interface ItemsEntry<Key> extends Kept {
+interface ItemsEntry<Key> {
   readonly keys: readonly Key[];
   readonly labels: readonly (LabelSet | undefined)[];
 }
 
-function keepItemLabels<Source, Owner, Item, Key>(
-  kind: OwnerKind<Source, Owner>,
-  keeper: Keeper,
+function keepItemLabels<Source extends object, Owner, Item, Key>(
+  keeper: Keeper<Source, Owner>,
   { names, key, hasKey, values }: ItemLabelling<Owner, Item, Key>,
 ): ItemLabels<Owner, Item> {
-  const shelf = keeper.shelf<ItemsEntry<Key>>();
+  const place = keeper.place();
   const build = (owner: Owner, items: readonly Item[]): ItemsEntry<Key> => ({
-    identity: kind.identity.map((part) => part(owner)),
     keys: items.map(key),
     labels: uniqueLabels(
       names,
@@ -214,13 +231,11 @@ function keepItemLabels<Source, Owner, Item, Key>(
   });
   return {
     names,
-    of(owner, items) {
-      const anchor = kind.anchor(owner);
-      if (anchor === undefined) return build(owner, items).labels;
-      let entry = shelf.get(anchor);
-      if (entry === undefined || !isSame(kind, entry, owner) || !haveKeys(items, entry.keys, hasKey)) {
+    of(owner, items, { places } = keeper.of(owner)) {
+      let entry = places[place] as ItemsEntry<Key> | undefined;
+      if (entry === undefined || !haveKeys(items, entry.keys, hasKey)) {
         entry = build(owner, items);
-        shelf.set(anchor, entry);
+        places[place] = entry;
       }
       return entry.labels;
     },

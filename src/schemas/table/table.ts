@@ -113,10 +113,12 @@ export function makeTable<Source, Item, Need extends string>(
     families,
     select(keep) {
       const kept = rows.filter((_, i) => keep(families[i]!));
+      let expected: readonly number[] = [];
       return function* (source) {
         if (kept.length === 0) return;
-        const columns = new Columns(kept);
+        const columns = new Columns(kept, expected);
         yield* walk(source, columns);
+        expected = columns.counts;
         yield* columns.families();
       };
     },
@@ -133,22 +135,34 @@ export class Columns<Item> {
   readonly #labels: LabelSet[] = [];
   readonly #ownLabels: (LabelSet[] | undefined)[];
   readonly #values: SampleValue[][];
+  /** How many values each column has. */
+  readonly #counts: number[];
 
-  constructor(rows: readonly Row<Item, string>[]) {
+  /** `expected`: how many values each row will have, as far as is known: columns that grow leave garbage behind. */
+  constructor(rows: readonly Row<Item, string>[], expected: readonly number[]) {
     this.#rows = rows;
     this.#readers = rows.map(({ value }) => value);
     this.#ownLabels = rows.map(() => undefined);
-    this.#values = rows.map(() => []);
+    this.#values = rows.map((_, row) => columnOf(expected[row] ?? 0));
+    this.#counts = rows.map(() => 0);
+  }
+
+  /** How many values each row has. */
+  get counts(): readonly number[] {
+    return this.#counts;
   }
 
   /** Adds what the item has of each row. */
   push(labels: LabelSet, item: Item): void {
     const readers = this.#readers;
+    const counts = this.#counts;
     for (let row = 0; row < readers.length; row++) {
       const value = readers[row]!(item);
       const own = this.#ownLabels[row];
       if (value !== undefined) {
-        this.#values[row]!.push(value);
+        const count = counts[row]!;
+        this.#values[row]![count] = value;
+        counts[row] = count + 1;
         own?.push(labels);
       } else if (own === undefined) {
         this.#ownLabels[row] = this.#labels.slice();
@@ -162,11 +176,19 @@ export class Columns<Item> {
     for (const [row, { name, type, help, decimalShift = 0 }] of this.#rows.entries()) {
       const labels = this.#ownLabels[row] ?? this.#labels;
       const values = this.#values[row]!;
+      values.length = this.#counts[row]!;
       if (values.length === 0) continue;
       const unit = unitOf(name);
       yield { name, type, help, ...(unit === undefined ? {} : { unit }), decimalShift, labels, values };
     }
   }
+}
+
+/** A column with room for so many values, in a list of V8's that holds floating-point numbers without an object each. */
+function columnOf(length: number): SampleValue[] {
+  const column = [0.5];
+  column.length = length;
+  return column;
 }
 
 function familyInfo<Item, Need extends string>(
