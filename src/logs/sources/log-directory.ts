@@ -25,6 +25,7 @@ const LOOK_WITHOUT_EVENTS_MS = 1000;
 const GATHER_MS = 50;
 /** A rotation while a chain is looked at makes it be looked at again. */
 const ATTEMPTS_MAX = 5;
+const GONE_KEPT_MS = 600_000;
 /** Of files that are gone, so many of each chain are remembered. */
 const GONE_MAX = 16;
 
@@ -151,7 +152,7 @@ export class LogDirectory {
       if (await this.#lookAtChain(liveName, files)) hasChanged = true;
     }
     for (const liveName of only ?? this.#known.keys()) {
-      if (!chains.has(liveName)) hasChanged = this.#known.delete(liveName) || hasChanged;
+      if (!chains.has(liveName) && this.#noteGone(liveName)) hasChanged = true;
     }
     if (hasChanged) onChange();
   }
@@ -207,6 +208,19 @@ export class LogDirectory {
       sizes.delete(inode);
     }
     this.#known.set(liveName, { chain: { liveName, files, quietSinceMs: nowMs - Math.max(0, ageMs) }, sizes });
+    return true;
+  }
+
+  /** What was seen of a log that is gone is kept for a while: its readers may be behind. */
+  #noteGone(liveName: string): boolean {
+    const known = this.#known.get(liveName);
+    const nowMs = this.#options.clock.monotonicMs();
+    if (known === undefined) return false;
+    if (known.chain.files.length === 0) {
+      if (nowMs - known.chain.quietSinceMs > GONE_KEPT_MS) this.#known.delete(liveName);
+      return false;
+    }
+    this.#known.set(liveName, { ...known, chain: { liveName, files: [], quietSinceMs: nowMs } });
     return true;
   }
 
