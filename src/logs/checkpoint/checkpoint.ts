@@ -99,8 +99,8 @@ export class Checkpoint implements Positions {
   /** Before a batch is sent. Never rejects. */
   async begin(batch: BatchNote): Promise<void> {
     this.#underWay = batch;
-    this.#isAcknowledged = false;
     await this.#save({ done: true, send: batch });
+    this.#isAcknowledged = false;
   }
 
   /** A batch was acknowledged or refused: its positions hold. It is written with the next batch, or by `flush`. */
@@ -157,7 +157,7 @@ export class Checkpoint implements Positions {
     const set = Object.fromEntries([...changed].map(([key, position]) => [key, position ?? null]));
     const isDue = this.#fileBytes > Math.max(FILE_BYTES_MAX, FILE_GROWTH_MAX * this.#wholeBytes);
     try {
-      if (this.#file === undefined || !this.isSaved || isDue) await this.#writeWhole(at, entry.send);
+      if (this.#file === undefined || !this.isSaved || isDue) await this.#writeWhole(at);
       else await this.#append({ at, ...entry, ...(changed.size > 0 && { set }) });
     } catch (error) {
       this.#noteFailure(error);
@@ -183,7 +183,8 @@ export class Checkpoint implements Positions {
     this.#fileBytes += bytes.length;
   }
 
-  async #writeWhole(at: number, send: BatchNote | undefined): Promise<void> {
+  async #writeWhole(at: number): Promise<void> {
+    const send = this.#underWay;
     const whole: Entry = { at, set: Object.fromEntries(this.#positions) };
     const lines = [whole, ...(send === undefined ? [] : [{ at, send }])].map((entry) => `${JSON.stringify(entry)}\n`);
     const bytes = Buffer.from(lines.join(''));

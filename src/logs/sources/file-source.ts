@@ -65,6 +65,8 @@ export class FileSource implements LogSource {
     }
   }
 
+  start(): void {}
+
   close(): void {}
 
   #streamOf(liveName: string): FileStream {

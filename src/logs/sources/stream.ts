@@ -62,5 +62,7 @@ export interface LogSource {
   stream(key: string): LogStream | undefined;
   /** Leaves out what is there already, before anything is taken. */
   skipToEnd(): Promise<void>;
+  /** Begins to read; only after that `streams` has something to take. */
+  start(): void;
   close(): void;
 }
