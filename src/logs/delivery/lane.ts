@@ -2,17 +2,18 @@ import { createHash } from 'node:crypto';
 import type { Clock } from '../../base/clock.ts';
 import { describeError, errorCode } from '../../base/errno.ts';
 import type { Logger } from '../../base/logger.ts';
+import { Reported } from '../../base/reported.ts';
+import { LATE, waitFor } from '../../base/waiting.ts';
 import type { LogRecord } from '../../model/log-record.ts';
 import type { LogBatch, LogSink } from '../../model/log-sink.ts';
 import type { BatchNote, Checkpoint } from '../checkpoint/checkpoint.ts';
-import type { Gap, LogSource, LogStream, Slice } from '../sources/stream.ts';
+import type { AbnormalEnd, Gap, LogSource, LogStream, Slice } from '../sources/stream.ts';
 import { MutableSinkCounters, type SinkCounters } from './log-counters.ts';
 
 export interface LaneOptions {
   readonly sink: LogSink;
   readonly checkpoint: Checkpoint;
-  /** Called when a VM ended and nobody asked for it, with the id of the record that says so. */
-  readonly onAbnormalEnd: (reason: string, uid: string) => void;
+  readonly onAbnormalEnd: (end: AbnormalEnd) => void;
   /** Called when the sink will never take anything again. */
   readonly onClosed: () => void;
   /** A first start leaves out what is there already. */
@@ -30,6 +31,11 @@ const GATHER_MS = 200;
 const RETRY_FIRST_MS = 1000;
 const RETRY_MAX_MS = 60_000;
 
+/** After an error that should not be. */
+const FAULT_PAUSE_MS = 5000;
+/** A sink that is closed leaves off within this time. */
+const BREAK_OFF_MS = 500;
+
 /** Part of a batch. */
 interface Share {
   readonly stream: LogStream;
@@ -43,6 +49,7 @@ interface Share {
 export class Lane {
   readonly #options: LaneOptions;
   readonly #counters = new MutableSinkCounters();
+  readonly #reported = new Reported<'fault'>();
   #sources: readonly LogSource[] = [];
   #next = 0;
   #isStopped = false;
@@ -107,9 +114,10 @@ export class Lane {
     const { sink, clock, checkpoint } = this.#options;
     this.#isStopped = true;
     this.#wake();
-    const cancel = clock.schedule(timeoutMs, () => sink.close());
-    await this.#done;
-    cancel();
+    if ((await waitFor(this.#done, clock, { timeoutMs })) === LATE) {
+      sink.close();
+      await waitFor(this.#done, clock, { timeoutMs: BREAK_OFF_MS });
+    }
     sink.close();
     for (const source of this.#sources) source.close();
     await checkpoint.close();
@@ -121,16 +129,34 @@ export class Lane {
       for (const source of this.#sources) await source.skipToEnd();
       await checkpoint.flush();
     }
-    if (checkpoint.underWay !== undefined) await this.#sendAgain(checkpoint.underWay);
+    for (let note = checkpoint.underWay; note !== undefined && !this.#isStopped; note = checkpoint.underWay) {
+      const again = note;
+      await this.#survive(() => this.#sendAgain(again));
+    }
+    if (this.#isStopped) return;
     for (const source of this.#sources) source.start();
-    while (!this.#isStopped) {
-      this.#isWoken = false;
-      const { shares, laterMs, isFull } = await this.#gather();
-      if (shares.length === 0) await this.#rest(laterMs);
-      else {
-        await this.#deliver(shares, false);
-        if (!isFull && !this.#isStopped) await this.#pause(GATHER_MS);
+    while (!this.#isStopped) await this.#survive(() => this.#step());
+  }
+
+  async #step(): Promise<void> {
+    this.#isWoken = false;
+    const { shares, laterMs, isFull } = await this.#gather();
+    if (shares.length === 0) return this.#rest(laterMs);
+    await this.#deliver(shares, false);
+    if (!isFull && !this.#isStopped) await this.#pause(GATHER_MS);
+  }
+
+  /** What fails is said, and tried again after a while: a log that cannot be read now is not given up. */
+  async #survive<T>(work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await work();
+    } catch (error) {
+      const { logger, sink } = this.#options;
+      if (this.#reported.note('fault', describeError(error))) {
+        logger.error('Logs cannot be read; it is tried again', { sink: sink.name, err: describeError(error) });
       }
+      await this.#pause(FAULT_PAUSE_MS);
+      return undefined;
     }
   }
 
@@ -247,7 +273,7 @@ export class Lane {
     for (const { stream, slice } of shares) {
       if (slice.records.length === 0) checkpoint.set(stream.key, slice.position);
       stream.advance(slice);
-      for (const reason of slice.abnormalEnds) onAbnormalEnd(reason, slice.records.at(-1)!.uid);
+      for (const end of slice.abnormalEnds) onAbnormalEnd(end);
     }
   }
 
@@ -255,6 +281,7 @@ export class Lane {
   async #send(batch: LogBatch): Promise<boolean> {
     const { sink, logger, onClosed } = this.#options;
     for (let failures = 0; ; failures++) {
+      let retryAfterMs = 0;
       try {
         await sink.send(batch);
         if (failures > 0) logger.info(`${sink.name} takes log records again`);
@@ -279,15 +306,22 @@ export class Lane {
           return false;
         }
         this.#counters.state = 'failing';
+        retryAfterMs = readRetryAfter(error);
         const message = `${sink.name} cannot be written to: ${describeError(error)}`;
         if (failures === 0) logger.error(`${message}; log records stay in their files and are sent later`);
         else logger.debug(message, { attempt: failures + 1 });
       }
-      await this.#pause(Math.min(RETRY_FIRST_MS * 2 ** failures, RETRY_MAX_MS));
+      await this.#pause(Math.max(Math.min(RETRY_FIRST_MS * 2 ** failures, RETRY_MAX_MS), retryAfterMs));
       if (this.#isStopped) return false;
       this.#counters.resentBatches++;
     }
   }
+}
+
+/** How long a DeliveryError says that the receiver wants to be left alone. */
+function readRetryAfter(error: unknown): number {
+  if (!(error instanceof Error) || !('retryAfterMs' in error)) return 0;
+  return typeof error.retryAfterMs === 'number' ? error.retryAfterMs : 0;
 }
 
 function recordsOf(shares: readonly Share[]): readonly LogRecord[] {

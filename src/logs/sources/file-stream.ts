@@ -6,7 +6,7 @@ import type { Chain } from './chain.ts';
 import { type FilePosition, type FileRange, readPosition, readRange } from './file-position.ts';
 import { joinBytes, type LogDirectory } from './log-directory.ts';
 import { type FileId, LogFile } from './log-file.ts';
-import type { Gap, LogStream, Slice, TakeBounds, Taken } from './stream.ts';
+import type { AbnormalEnd, Gap, LogStream, Slice, TakeBounds, Taken } from './stream.ts';
 
 export interface FileStreamOptions {
   readonly key: string;
@@ -404,6 +404,13 @@ function sliceOf(done: readonly Assembled[], range: FileRange, position: FilePos
     bytes: done.reduce((sum, { bytes }) => sum + bytes, 0),
     range,
     position,
-    abnormalEnds: done.flatMap(({ abnormalEnd }) => abnormalEnd ?? []),
+    abnormalEnds: abnormalEndsOf(done),
   };
+}
+
+/** The ends that records say. */
+export function abnormalEndsOf(done: readonly Assembled[]): readonly AbnormalEnd[] {
+  return done.flatMap(({ abnormalEnd, record }) =>
+    abnormalEnd === undefined ? [] : [{ reason: abnormalEnd, uid: record.uid }],
+  );
 }

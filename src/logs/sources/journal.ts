@@ -104,7 +104,6 @@ export class JournalSource implements LogSource, LogStream {
   }
 
   advance({ records, position }: Slice): void {
-    this.#options.positions.set(KEY, position);
     // Taken again after a start, they are not among those that wait.
     if (this.#waiting[0]?.record !== records[0]) {
       this.#cursor = readCursor(position);

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import type { Clock } from '../../base/clock.ts';
 import { type Assembled, Assembler } from '../parse/assembler.ts';
-import { QUIET_MS, QUIET_WITHIN_LINE_MS } from './file-stream.ts';
+import { abnormalEndsOf, QUIET_MS, QUIET_WITHIN_LINE_MS } from './file-stream.ts';
 import type { LogSource, LogStream, Slice, TakeBounds, Taken } from './stream.ts';
 
 export interface StandardInputOptions {
@@ -169,7 +169,7 @@ class StandardInputReader implements LogSource, LogStream {
       bytes: taken.reduce((sum, each) => sum + each.bytes, 0),
       range: undefined,
       position: undefined,
-      abnormalEnds: taken.flatMap(({ abnormalEnd }) => abnormalEnd ?? []),
+      abnormalEnds: abnormalEndsOf(taken),
     };
   }
 

@@ -6,6 +6,14 @@ export interface TakeBounds {
   readonly bytesMax: number;
 }
 
+/** That a VM ended and nobody asked for it. */
+export interface AbnormalEnd {
+  /** libvirt's `crashed` or `failed`; `unknown` when a run has no end and another one begins. */
+  readonly reason: string;
+  /** Of the record that says so. */
+  readonly uid: string;
+}
+
 /** A stretch of one stream. */
 export interface Slice {
   /** In the order of the stream; may be empty where only empty lines stood. */
@@ -16,8 +24,7 @@ export interface Slice {
   readonly range: unknown;
   /** Where the stream goes on behind it; plain data for the checkpoint. */
   readonly position: unknown;
-  /** Ends of VMs that nobody asked for, by their reasons. */
-  readonly abnormalEnds: readonly string[];
+  readonly abnormalEnds: readonly AbnormalEnd[];
 }
 
 /** What there is to take: a slice; nothing; or nothing before a time of `Clock.monotonicMs`. */
