@@ -66,12 +66,8 @@ export class FileStream implements LogStream {
 
   readyMs(): number | undefined {
     const chain = this.#chain;
-    const newest = chain?.files.at(-1);
-    if (newest === undefined) return undefined;
-    if (this.#looked?.chain === chain) return this.#looked?.laterMs;
-    const position = this.#position;
-    const isAtEnd = newest.inode === position?.file.inode && newest.size === position.offset;
-    return isAtEnd ? undefined : 0;
+    if (chain === undefined || chain.files.length === 0) return undefined;
+    return this.#looked?.chain === chain ? this.#looked?.laterMs : 0;
   }
 
   lagBytes(): number {

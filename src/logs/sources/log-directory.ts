@@ -191,14 +191,17 @@ export class LogDirectory {
       known.chain.files.length !== files.length ||
       files.some((file, index) => {
         const before = known.chain.files[index]!;
-        return before.inode !== file.inode || before.size !== file.size || before.name !== file.name;
+        const isSameFile = before.inode === file.inode && before.name === file.name;
+        return !isSameFile || before.size !== file.size || before.modifiedMs !== file.modifiedMs;
       });
     if (!isNew) return false;
     const { clock } = this.#options;
     const nowMs = clock.monotonicMs();
     // What was there before the first look may have been quiet for long.
     const ageMs = known === undefined ? clock.wallMs() - Math.max(...files.map((file) => file.modifiedMs)) : 0;
-    const sizes = known?.sizes ?? new Map<string, number>();
+    // A log that comes back is another one, perhaps with the same inode.
+    const isBack = known === undefined || known.chain.files.length === 0;
+    const sizes = isBack ? new Map<string, number>() : known.sizes;
     for (const { inode, size } of files) {
       const before = sizes.get(inode);
       if (before === undefined || before < size) sizes.set(inode, size);
