@@ -130,11 +130,15 @@ export class ForwardConnection {
       this.#fail(away('the server sends more than Forward has to say'));
       return;
     }
+    let messages: unknown[] | undefined;
     try {
-      for (const message of this.#reader.push(bytes)) this.#take(message);
+      messages = this.#reader.push(bytes);
     } catch {
-      this.#fail(away(`the server does not speak Forward${guessProtocol(bytes)}`));
+      // What it is instead is said below.
     }
+    // Letters are numbers to MessagePack, and no message of Forward is one.
+    if (messages?.every((message) => typeof message === 'object')) messages.forEach(this.#take, this);
+    else this.#fail(away(`the server does not speak Forward${guessProtocol(bytes)}`));
   }
 
   #take(message: unknown): void {
