@@ -80,7 +80,9 @@ class KeptSink implements LogSink {
   }
 
   async has(count: number): Promise<void> {
-    await until(() => this.records.length >= count, `${this.name} has ${count} records, not ${this.records.length}`);
+    await until(() => this.records.length >= count, `${this.name} has ${count} records`).catch((error: Error) =>
+      assert.fail(`${error.message}, not ${JSON.stringify(this.bodies)}; ${log.lines.join('; ')}`),
+    );
   }
 }
 

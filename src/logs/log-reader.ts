@@ -34,7 +34,7 @@ export interface LogReaderOptions {
   readonly readsFrom: 'beginning' | 'end';
   readonly keepsSecrets: boolean;
   readonly stateDir: string;
-  /** By the name of each one's checkpoint. */
+  /** By the name of each one in metrics, which its checkpoint has too. */
   readonly sinks: ReadonlyMap<string, LogSink>;
   readonly input: Readable;
   /** Called when no sink takes anything any more, or standard input was the only source and all of it is delivered. */
@@ -46,6 +46,8 @@ export interface LogReaderOptions {
 /** A running delivery of logs, whose sources have all been looked at once. */
 export interface LogReader {
   families(): Iterable<MetricFamily>;
+  /** The sink of a name has taken a batch without some of its records. */
+  noteRejected(sink: string, records: number): void;
   close(): Promise<void>;
 }
 
@@ -94,7 +96,7 @@ async function start(options: LogReaderOptions, state: StateDir): Promise<LogRea
   for (const [name, sink] of sinks) {
     const checkpoint = await Checkpoint.open(join(state.path, `${name}.checkpoint`), clock, logger);
     const lane = new Lane({
-      ...{ sink, checkpoint, clock, logger },
+      ...{ name, sink, checkpoint, clock, logger },
       startsAtEnd: readsFrom === 'end',
       onAbnormalEnd: (end) => ends.note(end),
       onClosed: () => {
@@ -132,6 +134,7 @@ async function start(options: LogReaderOptions, state: StateDir): Promise<LogRea
     ...(standardInput === undefined ? [] : [{ name: 'stdin', isReadable: true }]),
   ];
   return {
+    noteRejected: (sink, records) => lanes.find(({ name }) => name === sink)?.noteRejected(records),
     families: () => logFamilies(lanes, status(), ends),
     async close() {
       for (const { directory } of groups) directory.close();

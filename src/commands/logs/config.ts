@@ -2,10 +2,12 @@ import { defineFlags, type Flag, FlagError, type FlagValues } from '../../cli/fl
 import { LOG_FORMATS, LOG_LEVEL_SYNONYMS, LOG_LEVELS, type LogFormat, type LogLevel } from '../../cli/log/logging.ts';
 import type { Machine } from '../../cli/machine.ts';
 import type { LogChoice } from '../../logs/log-reader.ts';
+import { readSinksConfig, SINK_FLAGS, type SinksConfig } from './sinks-config.ts';
 
 /** What `virtlens logs` was asked to do. */
 export interface LogsConfig {
   readonly choice: LogChoice;
+  readonly sinks: SinksConfig;
   readonly readsFrom: 'beginning' | 'end';
   readonly keepsSecrets: boolean;
   readonly stateDir: string;
@@ -102,6 +104,7 @@ const FLAG_TABLE = [
     placeholder: 'DIR',
     help: 'Directory for the checkpoints: what each sink has.',
   },
+  ...SINK_FLAGS,
   {
     kind: 'list',
     name: 'web.listen-address',
@@ -141,16 +144,20 @@ type Flags = FlagValues<typeof FLAG_TABLE>;
 export const logsHelp = FLAGS.help;
 
 /**
- * Reads a command line.
+ * Reads a command line and the files that it names.
  * @throws FlagError
  */
-export function readLogsConfig(argv: readonly string[], env: Machine['env']): LogsConfig {
-  const flags = FLAGS.parse(argv, env);
+export async function readLogsConfig(
+  argv: readonly string[],
+  machine: Pick<Machine, 'env' | 'hostname'>,
+): Promise<LogsConfig> {
+  const flags = FLAGS.parse(argv, machine.env);
   for (const name of ['qemu.log-dir', 'state.dir', 'journal.dir'] as const) {
     if (flags[name] === '') throw new FlagError('ERR_FLAG_VALUE', `--${name} cannot be empty: name a directory`);
   }
   return {
     choice: readChoice(flags),
+    sinks: await readSinksConfig(flags, machine),
     readsFrom: flags['read-from'],
     keepsSecrets: !flags['logs.redact'],
     stateDir: flags['state.dir'],

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { VirtlensError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { Command } from '../../cli/command.ts';
@@ -8,15 +7,13 @@ import type { Machine } from '../../cli/machine.ts';
 import { createSelfMonitor } from '../../cli/self-monitor.ts';
 import { VERSION } from '../../cli/version.ts';
 import { type LogReader, openLogReader } from '../../logs/log-reader.ts';
-import type { LogSink } from '../../model/log-sink.ts';
-import { createJsonLinesSink } from '../../outputs/logs/json-lines-sink.ts';
-import type { LogSinkContext } from '../../outputs/logs/log-sink-context.ts';
 import { agentFamilies } from '../../schemas/self.ts';
 import { healthRoutes } from '../../web/health-routes.ts';
 import { landingRoute } from '../../web/landing-route.ts';
 import { metricsRoute } from '../../web/metrics-route.ts';
 import { startWebServer, type WebServer } from '../../web/server/server.ts';
 import { type LogsConfig, logsHelp, readLogsConfig } from './config.ts';
+import { openSinks } from './open-sinks.ts';
 
 /** Prometheus's own default, for a scraper that does not say how long it waits. */
 const SCRAPE_TIMEOUT_MS = 10_000;
@@ -26,7 +23,7 @@ export const LOGS: Command = {
   help: logsHelp,
   async run(argv, machine) {
     try {
-      return await deliver(readLogsConfig(argv, machine.env), machine);
+      return await deliver(await readLogsConfig(argv, machine), machine);
     } catch (error) {
       if (!(error instanceof VirtlensError)) throw error;
       machine.stderr.write(`virtlens logs: ${error.message}\n`);
@@ -51,7 +48,10 @@ async function deliver(config: LogsConfig, machine: Machine): Promise<number> {
     reader = await openLogReader({
       choice: chooseSources(config, machine, logger),
       ...{ readsFrom: config.readsFrom, keepsSecrets: config.keepsSecrets, stateDir: config.stateDir },
-      sinks: openSinks(config, machine, logger),
+      sinks: await openSinks(config.sinks, machine, logger, {
+        onRejected: (sink, records) => reader?.noteRejected(sink, records),
+        onStdoutClosed: () => {},
+      }),
       input: stdin,
       onEnd: () => stop(0),
       clock,
@@ -74,26 +74,6 @@ function chooseSources({ choice }: LogsConfig, { isStdinNull }: Machine, logger:
     'Standard input is /dev/null and is not read; pipe the container log into it, or choose other sources with --source',
   );
   return { ...choice, readsStandardInput: false };
-}
-
-/** By the names of their checkpoints. */
-function openSinks(_: LogsConfig, machine: Machine, logger: Logger): ReadonlyMap<string, LogSink> {
-  const { clock, hostname, stdout } = machine;
-  const context: LogSinkContext = {
-    origin: { hostName: hostname, hostId: readMachineId() },
-    ...{ clock, logger },
-    onRejected: () => {},
-  };
-  return new Map([['stdout', createJsonLinesSink(stdout, context, () => {})]]);
-}
-
-/** machine-id(5); undefined where there is none. */
-function readMachineId(): string | undefined {
-  try {
-    return readFileSync('/etc/machine-id', 'latin1').trim() || undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** Serves the metrics, the health checks and the landing page. */

@@ -11,6 +11,8 @@ import type { AbnormalEnd, Gap, LogSource, LogStream, Slice } from '../sources/s
 import { MutableSinkCounters, type SinkCounters } from './log-counters.ts';
 
 export interface LaneOptions {
+  /** The sink's name in metrics. */
+  readonly name: string;
   readonly sink: LogSink;
   readonly checkpoint: Checkpoint;
   readonly onAbnormalEnd: (end: AbnormalEnd) => void;
@@ -68,8 +70,8 @@ export class Lane {
     return this.#counters;
   }
 
-  get sinkName(): string {
-    return this.#options.sink.name;
+  get name(): string {
+    return this.#options.name;
   }
 
   get isCheckpointSaved(): boolean {
@@ -94,6 +96,11 @@ export class Lane {
     this.#isWoken = true;
     this.#wake();
   };
+
+  /** The sink has taken a batch without some of its records. */
+  noteRejected(records: number): void {
+    this.#counters.refusedRecords += records;
+  }
 
   /** Something is lost for this sink. */
   readonly noteGap = ({ stream, bytes, reason }: Gap): void => {

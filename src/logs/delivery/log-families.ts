@@ -29,7 +29,7 @@ export function* logFamilies(
       type,
       name,
       help,
-      lanes.map((lane) => [['sink', lane.sinkName], value(lane)] as const),
+      lanes.map((lane) => [['sink', lane.name], value(lane)] as const),
       shift,
     );
   yield {
@@ -37,10 +37,8 @@ export function* logFamilies(
     name: 'virtlens_logs_records_total',
     help: 'Log records that a sink has acknowledged, by source and severity.',
     decimalShift: 0,
-    labels: lanes.flatMap(({ sinkName, counters }) =>
-      [...counters.records.keys()].map((key) =>
-        labelSet(['sink', 'source', 'severity'], [sinkName, ...key.split(' ')]),
-      ),
+    labels: lanes.flatMap(({ name, counters }) =>
+      [...counters.records.keys()].map((key) => labelSet(['sink', 'source', 'severity'], [name, ...key.split(' ')])),
     ),
     values: lanes.flatMap(({ counters }) => [...counters.records.values()]),
   };
@@ -92,7 +90,7 @@ export function* logFamilies(
     name: 'virtlens_logs_sink_state',
     help: '1 for the state that a sink is in: ok; failing, and tried again; closed, for good.',
     decimalShift: 0,
-    labels: lanes.flatMap(({ sinkName }) => STATES.map((state) => labelSet(['sink', 'state'], [sinkName, state]))),
+    labels: lanes.flatMap(({ name }) => STATES.map((state) => labelSet(['sink', 'state'], [name, state]))),
     values: lanes.flatMap(({ counters }) => STATES.map((state) => (counters.state === state ? 1 : 0))),
   };
   yield bySink(

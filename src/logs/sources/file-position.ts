@@ -34,8 +34,8 @@ function isSegment(data: unknown): data is FileRange['segments'][number] {
 
 function isFileId(data: unknown): data is FileId {
   if (!isObject(data) || !isObject(data.head)) return false;
-  const { inode, uid, head } = data;
-  return typeof inode === 'string' && typeof uid === 'string' && isOffset(head.length) && typeof head.hash === 'string';
+  const { inode, birth, uid, head } = data;
+  return [inode, birth, uid, head.hash].every((text) => typeof text === 'string') && isOffset(head.length);
 }
 
 function readState(data: unknown): AssemblyState {

@@ -240,14 +240,17 @@ export class FileStream implements LogStream {
     if (position === undefined) return { index: 0, offset: 0, file: undefined, state: {} };
     const { file, offset, state } = position;
     const index = chain.files.findIndex(({ inode }) => inode === file.inode);
+    let isTruncated = false;
     if (index >= 0) {
       await using log = await this.#open(chain.files[index]!.name, file.inode);
       if (log === undefined) return undefined;
       if (log.size >= offset && (await log.isLike(file))) return { index, offset, file, state };
+      // File systems give the inode of a deleted file to the next one.
+      isTruncated = log.birth === file.birth && file.birth !== '0';
     }
     const copy = await this.#findCopy(chain, file, offset);
     if (copy !== undefined) return { index: copy, offset, file: undefined, state };
-    const next = index >= 0 ? this.#afterTruncation(index, position) : this.#afterDeletion(chain.files, position);
+    const next = isTruncated ? this.#afterTruncation(index, position) : this.#afterDeletion(chain.files, position);
     return this.#goOn(chain, next, state);
   }
 
@@ -277,13 +280,15 @@ export class FileStream implements LogStream {
     const { directory, liveName } = this.#options;
     const reason = 'files were rotated away before all of them was delivered';
     const seen = directory.sizeSeen(liveName, file.inode);
-    if (seen === undefined) {
+    const after = directory.seenAfter(liveName, file.inode) ?? [];
+    const isReused = files.some(({ inode }) => inode === file.inode);
+    if (seen === undefined || (isReused && after.length === 0)) {
       this.#noteGap(undefined, reason);
       return 0;
     }
     let lost = Math.max(0, seen - offset);
     let next = 0;
-    for (const { inode, size } of directory.seenAfter(liveName, file.inode) ?? []) {
+    for (const { inode, size } of after) {
       next = files.findIndex((each) => each.inode === inode);
       if (next >= 0) break;
       lost += size;

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
+import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 
 /** What tells one file from another that has its name, or its inode after it was deleted. Plain data: it stands in the checkpoint. */
 export interface FileId {
   readonly inode: string;
+  /** When it was made, in nanoseconds since the epoch; 0 where the file system does not say. */
+  readonly birth: string;
   /** What begins the ids of its records: device, inode and a hash of its first line. */
   readonly uid: string;
   /** A hash of the first bytes, of as many as there were. */
@@ -20,15 +22,17 @@ const FIRST_LINE_BYTES_MAX = 256;
 export class LogFile implements AsyncDisposable {
   readonly #handle: FileHandle;
   readonly inode: string;
+  readonly birth: string;
   /** When it was opened. */
   readonly size: number;
   readonly #device: string;
 
-  private constructor(handle: FileHandle, inode: string, size: number, device: string) {
+  private constructor(handle: FileHandle, { ino, birthtimeNs, size, dev }: BigIntStats) {
     this.#handle = handle;
-    this.inode = inode;
-    this.size = size;
-    this.#device = device;
+    this.inode = String(ino);
+    this.birth = String(birthtimeNs);
+    this.size = Number(size);
+    this.#device = String(dev);
   }
 
   /** Opens a file; undefined when it is not there or no regular file. Rejects when it may not be read. */
@@ -42,7 +46,7 @@ export class LogFile implements AsyncDisposable {
       throw error;
     }
     const stat = await handle.stat({ bigint: true });
-    if (stat.isFile()) return new LogFile(handle, String(stat.ino), Number(stat.size), String(stat.dev));
+    if (stat.isFile()) return new LogFile(handle, stat);
     await handle.close();
     return undefined;
   }
@@ -71,7 +75,7 @@ export class LogFile implements AsyncDisposable {
     const newline = bytes.indexOf(0x0a);
     const firstLine = bytes.subarray(0, Math.min(newline < 0 ? bytes.length : newline, FIRST_LINE_BYTES_MAX));
     const uid = isKnown ? known.uid : `${this.#device}:${this.inode}:${hashOf(firstLine)}`;
-    return { inode: this.inode, uid, head };
+    return { inode: this.inode, birth: this.birth, uid, head };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
