@@ -14,7 +14,7 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
   {
     'main.ts': { mayImport: ['commands', 'cli'] },
     commands: {
-      folders: ['nova', 'pve', 'serve', 'sim', 'telegraf'],
+      folders: ['logs', 'nova', 'pve', 'serve', 'sim', 'telegraf'],
       mayImport: [
         'cli',
         'web',
@@ -32,8 +32,8 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
     },
     cli: { folders: ['log'], mayImport: ['schemas', 'collect', 'connection', 'sim', 'libvirt', 'model', 'base'] },
     web: { folders: ['auth', 'limits', 'server'], mayImport: ['formats', 'model', 'base'] },
-    outputs: { mayImport: ['formats', 'model', 'base'] },
-    formats: { folders: ['testdata'], mayImport: ['model', 'base'] },
+    outputs: { folders: ['logs'], mayImport: ['formats', 'model', 'base'] },
+    formats: { folders: ['logs', 'testdata'], mayImport: ['model', 'base'] },
     schemas: { folders: ['extended', 'inovex', 'parts', 'pve', 'table', 'tinkoff'], mayImport: ['model', 'base'] },
     proxmox: {
       folders: ['config', 'devices', 'monitor', 'process', 'storage'],

@@ -41,6 +41,12 @@ export const COMMANDS: readonly CommandInfo[] = [
     load: async () => (await import('./pve/pve.ts')).PVE,
   },
   {
+    name: 'logs',
+    summary: "Delivers the logs of libvirt's daemons and of QEMU as JSON lines, over OTLP or by Fluent Forward.",
+    heldSignals: ['SIGHUP'],
+    load: async () => (await import('./logs/logs.ts')).LOGS,
+  },
+  {
     name: 'sim',
     summary: "Serves a simulated hypervisor that speaks libvirt's protocol.",
     heldSignals: [],

@@ -30,12 +30,30 @@ export interface Destination<Item> {
  * - `ERR_DELIVERY_REFUSED`: its items are at fault and would be refused again, so they are dropped;
  * - `ERR_DELIVERY_BLOCKED`: nothing is taken until somebody changes the destination (a missing database, a wrong password): the batch is
  *   sent again, but the end of the process does not wait for it;
+ * - `ERR_DELIVERY_AWAY`: the destination is away or has too much to do, as any other error says too: the batch is sent again;
  * - `ERR_DELIVERY_CLOSED`: nothing will ever be taken again.
  */
-export type DeliveryErrorCode = 'ERR_DELIVERY_REFUSED' | 'ERR_DELIVERY_BLOCKED' | 'ERR_DELIVERY_CLOSED';
+export type DeliveryErrorCode =
+  | 'ERR_DELIVERY_REFUSED'
+  | 'ERR_DELIVERY_BLOCKED'
+  | 'ERR_DELIVERY_AWAY'
+  | 'ERR_DELIVERY_CLOSED';
 
 /** Why a batch was not taken; the message is the reason alone. */
-export class DeliveryError extends VirtlensError<DeliveryErrorCode> {}
+export class DeliveryError extends VirtlensError<DeliveryErrorCode> {
+  /** How long the destination wants to be left alone, where it says so: the batch is not sent again before. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(
+    code: DeliveryErrorCode,
+    message: string,
+    options: ErrorOptions & { readonly retryAfterMs?: number } = {},
+  ) {
+    const { retryAfterMs, ...rest } = options;
+    super(code, message, rest);
+    this.retryAfterMs = retryAfterMs;
+  }
+}
 
 /** How much a queue sends at once, and how much it keeps for a destination that takes nothing. */
 export interface DeliveryBounds {

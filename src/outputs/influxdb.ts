@@ -1,9 +1,6 @@
-import { Agent as HttpAgent, type IncomingMessage, request as requestHttp, STATUS_CODES } from 'node:http';
-import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
-import { promisify } from 'node:util';
-import { gzip } from 'node:zlib';
 import { cut, oneLine } from '../base/text.ts';
 import { type DeliveryBounds, DeliveryError, type Destination } from './delivery.ts';
+import { describeStatus, HttpPoster } from './http-poster.ts';
 
 /** Where points go: a bucket of InfluxDB 2 and later, or a database of InfluxDB 1. */
 export interface InfluxTarget {
@@ -27,12 +24,8 @@ const REFUSED_STATUSES: ReadonlySet<number> = new Set([400, 413, 422]);
 /** From here on (too many requests, errors of the server) waiting helps; below, somebody must change something. */
 const TEMPORARY_STATUS_MIN = 429;
 const SERVER_TEXT_MAX = 500;
-const SERVER_BYTES_MAX = 64 * 1024;
 /** A server that says nothing for so long is given up. */
 const SILENCE_MAX_MS = 10_000;
-/** A smaller body is not worth compressing. */
-const GZIP_BYTES_MIN = 1000;
-const gzipAsync = promisify(gzip);
 
 /**
  * Lines of Influx line protocol (without their newlines) to InfluxDB, one request a batch: version 2's and 3's
@@ -40,43 +33,24 @@ const gzipAsync = promisify(gzip);
  * (https://docs.influxdata.com/influxdb/v1/tools/api/#write-http-endpoint).
  */
 export function createInfluxDestination(target: InfluxTarget): Destination<string> {
-  const { url } = target;
-  const isHttps = url.protocol === 'https:';
-  const agent = isHttps ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
-  const request = isHttps ? requestHttps : requestHttp;
-  const writeUrl = writeUrlOf(target);
   const authorization = authorizationOf(target);
+  const poster = new HttpPoster({
+    url: writeUrlOf(target),
+    headers: { 'content-type': 'text/plain; charset=utf-8', ...(authorization !== undefined && { authorization }) },
+    compression: 'gzip',
+    silenceMaxMs: SILENCE_MAX_MS,
+  });
   const ended = new AbortController();
-
-  async function post(body: Buffer, isZipped: boolean): Promise<IncomingMessage> {
-    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-    const headers = {
-      'content-type': 'text/plain; charset=utf-8',
-      'content-length': body.length,
-      ...(isZipped && { 'content-encoding': 'gzip' }),
-      ...(authorization !== undefined && { authorization }),
-    };
-    const sent = request(writeUrl, { method: 'POST', agent, headers, timeout: SILENCE_MAX_MS, signal: ended.signal });
-    sent.on('response', resolve).on('error', reject);
-    sent.on('timeout', () => sent.destroy(new Error(`no answer within ${SILENCE_MAX_MS / 1000} s`)));
-    sent.end(body);
-    return promise;
-  }
-
   return {
-    name: `InfluxDB at ${url.origin}`,
+    name: `InfluxDB at ${target.url.origin}`,
     async send({ items }) {
-      const text = Buffer.from(items.join('\n'));
-      const isZipped = text.length >= GZIP_BYTES_MIN;
-      const response = await post(isZipped ? await gzipAsync(text) : text, isZipped);
-      const said = await readText(response);
-      const status = response.statusCode ?? 0;
+      const { status, body } = await poster.post(Buffer.from(items.join('\n')), ended.signal);
       // 200 is what a web page that is no InfluxDB says, and version 1 when it has not written everything.
-      if (status !== 204 && status !== 201) throw explainStatus(status, said);
+      if (status !== 204 && status !== 201) throw explainStatus(status, body.toString());
     },
     close() {
       ended.abort();
-      agent.destroy();
+      poster.close();
     },
   };
 }
@@ -94,20 +68,8 @@ function authorizationOf({ token, into }: InfluxTarget): string | undefined {
   return 'database' in into ? `Basic ${Buffer.from(token).toString('base64')}` : `Token ${token}`;
 }
 
-/** A body, or its beginning: what would not end is broken off. */
-async function readText(response: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of response) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes >= SERVER_BYTES_MAX) break;
-  }
-  return Buffer.concat(chunks).toString();
-}
-
 function explainStatus(status: number, said: string): Error {
-  const reason = `${status} ${STATUS_CODES[status] ?? ''}: ${cut(oneLine(messageIn(said)), SERVER_TEXT_MAX)}`;
+  const reason = `${describeStatus(status)}: ${cut(oneLine(messageIn(said)), SERVER_TEXT_MAX)}`;
   if (REFUSED_STATUSES.has(status)) return new DeliveryError('ERR_DELIVERY_REFUSED', reason);
   if (status < TEMPORARY_STATUS_MIN) return new DeliveryError('ERR_DELIVERY_BLOCKED', reason);
   return new Error(reason);

@@ -11,11 +11,16 @@ export const STANDARD_OUTPUT_BOUNDS: DeliveryBounds = {
   queueBytesMax: Number.POSITIVE_INFINITY,
 };
 
+/** A destination that knows of a batch its lines alone. */
+export interface StandardOutput extends Destination<string> {
+  send(batch: { readonly items: readonly string[] }): Promise<void>;
+}
+
 /**
  * Lines (without their newlines) to a stream that somebody reads. A batch is acknowledged when the system has taken it. A stream that
  * breaks is gone for good: `onClosed` is called once, and the log has a line unless its reader just went away.
  */
-export function createStandardOutput(stdout: Writable, logger: Logger, onClosed: () => void): Destination<string> {
+export function createStandardOutput(stdout: Writable, logger: Logger, onClosed: () => void): StandardOutput {
   stdout.on('error', (error) => {
     if (errorCode(error) === 'EPIPE') logger.debug('Standard output is closed');
     else logger.error(`Cannot write to standard output: ${describeError(error)}`);

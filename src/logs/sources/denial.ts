@@ -1,0 +1,11 @@
+import { describeError, errorCode } from '../../base/errno.ts';
+
+/** In one line, why a log cannot be read, and what to do. */
+export function explainDenial(path: string, error: unknown): string {
+  const what = `${path} cannot be read: ${describeError(error)}`;
+  if (errorCode(error) !== 'EACCES' && errorCode(error) !== 'EPERM') return what;
+  return (
+    `${what}; libvirt's logs are readable by root alone: run as root, give the process CAP_DAC_READ_SEARCH ` +
+    '(AmbientCapabilities= in its unit), or set an ACL (setfacl -R -m u:USER:rX, with -d for files to come)'
+  );
+}

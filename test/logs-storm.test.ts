@@ -1,0 +1,173 @@
+// `virtlens logs` under fire: logs are written and rotated while the process is killed at random.
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { buildAgent } from '../scripts/build.ts';
+import { Agent, AgentProcess } from './lab/agent.ts';
+import { ForwardServer } from './support/forward-server.ts';
+import { LogWriter, StormCheck } from './support/log-storm.ts';
+import { OtlpReceiver, takeAll } from './support/otlp-receiver.ts';
+
+/** A million takes some minutes. */
+const LINES = Number(process.env.VIRTLENS_STORM_LINES ?? 60_000);
+const LOGS = 4;
+/** The writers wait for the slower receiver, so that rotation deletes nothing that is not delivered. */
+const AHEAD_MAX = 12_000;
+
+let root = '';
+let bundle = '';
+
+before(async () => {
+  root = mkdtempSync(join(tmpdir(), 'virtlens-storm-'));
+  bundle = join(root, 'virtlens.mjs');
+  await buildAgent(bundle);
+});
+after(() => rmSync(root, { recursive: true }));
+
+/** From 0 to 1, the same in every run. */
+function createRandom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+/** Two receivers, and a check of what comes to each. */
+async function startReceivers(onBatch: () => void) {
+  const forward = await ForwardServer.start();
+  const otlp = await OtlpReceiver.start();
+  const checks = { forward: new StormCheck(onBatch), otlp: new StormCheck(onBatch) };
+  forward.reply = ({ chunk, events }) => {
+    checks.forward.take(
+      events.map(({ record }) => ({ uid: record['log.record.uid'], body: record.message })),
+      chunk,
+    );
+    forward.messages.length = 0;
+    return 'acknowledge';
+  };
+  otlp.reply = (response, request) => {
+    const logs = request.resources.flatMap((resource) => resource.logs);
+    checks.otlp.take(logs.map(({ attributes, body }) => ({ uid: attributes['log.record.uid'], body })));
+    otlp.requests.length = 0;
+    takeAll(response, request);
+  };
+  return { forward, otlp, checks };
+}
+
+test('after kills and rotations nothing is missing or out of order; what comes twice was under way at a kill', async () => {
+  const logs = join(root, 'storm');
+  mkdirSync(logs);
+  let wake = () => {};
+  const { forward, otlp, checks } = await startReceivers(() => wake());
+  await using _forward = forward;
+  await using _otlp = otlp;
+  const args = [
+    ...['logs', '--source=qemu', `--qemu.log-dir=${logs}`, `--state.dir=${join(root, 'state')}`],
+    ...[`--forward.address=127.0.0.1:${forward.port}`, `--otlp.endpoint=${otlp.url.origin}`],
+    '--web.listen-address=127.0.0.1:0',
+  ];
+  const random = createRandom(14);
+  const writers = Array.from({ length: LOGS }, (_, index) => new LogWriter(logs, `vm${index}`));
+  const delivered = () => Math.min(checks.forward.records, checks.otlp.records);
+  let kills = 0;
+  let written = 0;
+  let agent = new AgentProcess(args, { main: bundle });
+  let killAt = 3000;
+  let writersEnded = false;
+  while (delivered() < LINES) {
+    if (agent.hasEnded) assert.fail(`it ended by itself: ${agent.log}`);
+    while (written < LINES && written - delivered() < AHEAD_MAX) {
+      const count = Math.min(1 + Math.floor(random() * 400), LINES - written);
+      writers[Math.floor(random() * LOGS)]!.write(count);
+      written += count;
+    }
+    if (written >= LINES && !writersEnded) {
+      writersEnded = true;
+      for (const writer of writers) writer.end();
+    }
+    assert.deepEqual([checks.forward.violations, checks.otlp.violations], [[], []]);
+    if (checks.forward.records + checks.otlp.records >= killAt) {
+      agent.child.kill('SIGKILL');
+      await agent.ended;
+      kills++;
+      killAt = checks.forward.records + checks.otlp.records + Math.floor(random() * 16_000);
+      agent = new AgentProcess(args, { main: bundle });
+    }
+    await new Promise<void>((resolve) => {
+      wake = resolve;
+      void agent.ended.then(() => resolve());
+    });
+  }
+  await agent.stop();
+  assert.deepEqual([checks.forward.violations, checks.otlp.violations], [[], []]);
+  assert.deepEqual([forward.violations, otlp.violations], [[], []]);
+  for (const { name, lines } of writers) {
+    assert.deepEqual([checks.forward.countOf(name), checks.otlp.countOf(name)], [lines, lines], name);
+  }
+  const rotations = writers.reduce((sum, writer) => sum + writer.rotations, 0);
+  assert.ok(kills >= 5 && rotations >= 10, `${kills} kills, ${rotations} rotations`);
+  for (const { resent } of Object.values(checks)) assert.ok(resent <= kills, `${resent} batches twice, ${kills} kills`);
+  process.stderr.write(
+    `storm: ${LINES} lines, ${rotations} rotations, ${kills} kills, twice: ${checks.forward.resent} and ${checks.otlp.resent} batches\n`,
+  );
+});
+
+test('while a sink is away memory stays flat; when it is back it gets everything', async () => {
+  const logs = join(root, 'away');
+  mkdirSync(logs);
+  let wake = () => {};
+  const { forward, otlp, checks } = await startReceivers(() => wake());
+  await using _forward = forward;
+  await using _otlp = otlp;
+  const isAway = { otlp: false };
+  const take = otlp.reply;
+  otlp.reply = (response, request) => {
+    if (isAway.otlp) {
+      otlp.requests.length = 0;
+      response.writeHead(503).end();
+    } else take(response, request);
+  };
+  await using agent = await Agent.start(
+    [
+      ...['logs', '--source=qemu', `--qemu.log-dir=${logs}`, `--state.dir=${join(root, 'state-away')}`],
+      ...[`--forward.address=127.0.0.1:${forward.port}`, `--otlp.endpoint=${otlp.url.origin}`],
+    ],
+    { main: bundle },
+  );
+  const writer = new LogWriter(logs, 'vm');
+  const deliver = async (count: number, check: StormCheck) => {
+    const target = writer.lines + count;
+    while (writer.lines < target) {
+      writer.write(Math.min(500, target - writer.lines));
+      if (writer.lines === target) writer.write(1);
+      while (check.records < writer.lines - 2000) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    }
+  };
+  // Warm, with both sinks.
+  await deliver(8000, checks.otlp);
+  const before = agent.residentBytes;
+  isAway.otlp = true;
+  const withOtlp = checks.otlp.records;
+  await deliver(20_000, checks.forward);
+  assert.ok(checks.otlp.records - withOtlp < 5000, 'it is away');
+  const growth = agent.residentBytes - before;
+  assert.ok(growth < 24 * 1024 * 1024, `it has grown by ${growth >> 10} KiB with 20,000 records behind`);
+  const page = await agent.metrics();
+  assert.match(page, /virtlens_logs_sink_state\{sink="otlp",state="failing"\} 1/);
+  assert.ok(Number(/virtlens_logs_lag_bytes\{sink="otlp"\} (\d+)/.exec(page)?.[1]) > 1_000_000);
+  isAway.otlp = false;
+  writer.end();
+  while (checks.otlp.records < writer.lines) {
+    await new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+  }
+  assert.deepEqual([checks.otlp.violations, checks.forward.violations], [[], []]);
+});
