@@ -41,6 +41,12 @@ export const COMMANDS: readonly CommandInfo[] = [
     load: async () => (await import('./pve/pve.ts')).PVE,
   },
   {
+    name: 'events',
+    summary: 'Prints what happens to the VMs of a libvirt host, as it happens.',
+    heldSignals: [],
+    load: async () => (await import('./events/events.ts')).EVENTS,
+  },
+  {
     name: 'sim',
     summary: "Serves a simulated hypervisor that speaks libvirt's protocol.",
     heldSignals: [],
