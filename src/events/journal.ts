@@ -56,7 +56,7 @@ export class Journal {
   async read(): Promise<JournalContents | undefined> {
     try {
       await makeDirectory(resolve(this.#dir));
-      await access(join(this.#dir, '.'), constants.R_OK | constants.W_OK | constants.X_OK);
+      await access(`${this.#dir}/.`, constants.R_OK | constants.W_OK | constants.X_OK);
       const { size, isFile } = await stat(this.path).then((found) => ({ size: found.size, isFile: found.isFile() }));
       if (!isFile || size > SIZE_MAX) throw foreignFile(this.path);
       return parse(await readFile(this.path), this.path);
