@@ -37,7 +37,7 @@ echo '${READY_LINE}'
 # The watchdog i6300esb without a driver: unlock and set both of its timers, unlock again for each; then enable it. Nobody feeds it.
 if /bin/busybox grep -q ${ARM_WATCHDOG} /proc/cmdline; then
   for device in /sys/bus/pci/devices/*; do
-    [ "$(/bin/busybox cat $device/vendor $device/device | /bin/busybox tr -d '\n')" = 0x80860x25ab ] || continue
+    [ "$(/bin/busybox cat $device/vendor $device/device | /bin/busybox tr -d '\\n')" = 0x80860x25ab ] || continue
     echo 1 > $device/enable
     read -r base rest < $device/resource
     for timer in 0 4; do
@@ -45,7 +45,7 @@ if /bin/busybox grep -q ${ARM_WATCHDOG} /proc/cmdline; then
       /bin/busybox devmem $((base + 12)) 16 0x86
       /bin/busybox devmem $((base + timer)) 32 0x100
     done
-    printf '\002' | /bin/busybox dd of=$device/config bs=1 seek=104 conv=notrunc 2>/dev/null
+    printf '\\002' | /bin/busybox dd of=$device/config bs=1 seek=104 conv=notrunc 2>/dev/null
   done
 fi
 while true; do
