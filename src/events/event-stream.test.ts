@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { EventHost } from '../../test/support/event-host.ts';
+import { type EventAgent, EventHost } from '../../test/support/event-host.ts';
 
 const VMS = { vms: ['a', 'b', 'c'].map((name) => ({ name, persistent: true })) };
 
@@ -73,10 +73,10 @@ describe('a stream of events', () => {
     await using host = new EventHost(VMS);
     let isStuck = false;
     const seen: string[] = [];
-    const first = await host.start(host.makeDir(), (agent) => {
+    const first: EventAgent = await host.start(host.makeDir(), (agent) => {
       agent.onTake = (events) => {
         seen.push(...events.map(({ id }) => id));
-        return isStuck ? new Promise(() => {}) : Promise.resolve();
+        return isStuck ? first.released.promise : Promise.resolve();
       };
     });
     host.hypervisor.reboot('a');

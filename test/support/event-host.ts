@@ -26,6 +26,8 @@ export class EventAgent {
   /** What the consumer does with a batch; takes it by default. */
   onTake: (events: readonly VmEvent[]) => Promise<void> = async () => {};
   isKilled = false;
+  /** Settles when a killed one may end what it holds. */
+  readonly released = Promise.withResolvers<void>();
   #batches = 0;
 
   constructor(host: EventHost, stateDir: string | undefined) {
@@ -45,10 +47,10 @@ export class EventAgent {
 
   readonly take = async (events: readonly VmEvent[]): Promise<void> => {
     // A killed process does nothing any more.
-    if (this.isKilled) return new Promise(() => {});
+    if (this.isKilled) return this.released.promise;
     this.#batches++;
     await this.onTake(events);
-    if (this.isKilled) return new Promise(() => {});
+    if (this.isKilled) return this.released.promise;
     this.told.push(...events);
   };
 
@@ -171,7 +173,8 @@ export class EventHost implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const agent of this.#agents) {
       agent.onTake = async () => {};
-      if (!agent.isKilled) await agent[Symbol.asyncDispose]();
+      agent.released.resolve();
+      await agent[Symbol.asyncDispose]();
     }
     await this.simulator.close();
     rmSync(this.#root, { recursive: true, force: true });
