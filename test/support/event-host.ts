@@ -29,6 +29,8 @@ export class EventAgent {
   /** Settles when a killed one may end what it holds. */
   readonly released = Promise.withResolvers<void>();
   #batches = 0;
+  #isTaking = false;
+  #hasFailed = false;
 
   constructor(host: EventHost, stateDir: string | undefined) {
     this.stateDir = stateDir;
@@ -45,11 +47,25 @@ export class EventAgent {
     return this.#batches;
   }
 
+  /** Whether events are on their way to the consumer. */
+  get isBusy(): boolean {
+    return !this.#isTaking && !this.#hasFailed && this.stream.status.pending > 0;
+  }
+
   readonly take = async (events: readonly VmEvent[]): Promise<void> => {
     // A killed process does nothing any more.
     if (this.isKilled) return this.released.promise;
     this.#batches++;
-    await this.onTake(events);
+    this.#isTaking = true;
+    try {
+      await this.onTake(events);
+      this.#hasFailed = false;
+    } catch (error) {
+      this.#hasFailed = true;
+      throw error;
+    } finally {
+      this.#isTaking = false;
+    }
     if (this.isKilled) return this.released.promise;
     this.told.push(...events);
   };
@@ -157,7 +173,7 @@ export class EventHost implements AsyncDisposable {
       const told = agents.map(({ batches, stream }) => `${batches} ${stream.status.pending}`);
       const now = `${counters.received()} ${counters.outstanding()} ${told}`;
       const isDiskBusy = process.getActiveResourcesInfo().some((name) => name.startsWith('FSReq'));
-      if (now !== last || isDiskBusy) turns = 0;
+      if (now !== last || isDiskBusy || agents.some(({ isBusy }) => isBusy)) turns = 0;
       last = now;
     }
   }
