@@ -14,13 +14,14 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
   {
     'main.ts': { mayImport: ['commands', 'cli'] },
     commands: {
-      folders: ['logs', 'nova', 'pve', 'serve', 'sim', 'telegraf'],
+      folders: ['events', 'logs', 'nova', 'pve', 'serve', 'sim', 'telegraf'],
       mayImport: [
         'cli',
         'web',
         'outputs',
         'formats',
         'schemas',
+        'events',
         'proxmox',
         'collect',
         'connection',
@@ -30,11 +31,15 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
         'base',
       ],
     },
-    cli: { folders: ['log'], mayImport: ['schemas', 'collect', 'connection', 'sim', 'libvirt', 'model', 'base'] },
+    cli: {
+      folders: ['log'],
+      mayImport: ['schemas', 'events', 'collect', 'connection', 'sim', 'libvirt', 'model', 'base'],
+    },
     web: { folders: ['auth', 'limits', 'server'], mayImport: ['formats', 'model', 'base'] },
     outputs: { folders: ['logs'], mayImport: ['formats', 'model', 'base'] },
     formats: { folders: ['logs', 'testdata'], mayImport: ['model', 'base'] },
     schemas: { folders: ['extended', 'inovex', 'parts', 'pve', 'table', 'tinkoff'], mayImport: ['model', 'base'] },
+    events: { mayImport: ['collect', 'connection', 'libvirt', 'model', 'base'] },
     proxmox: {
       folders: ['config', 'devices', 'monitor', 'process', 'storage'],
       mayImport: ['qemu', 'model', 'base'],

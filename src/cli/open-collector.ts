@@ -2,6 +2,8 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { type Collector, createCollector } from '../collect/collector.ts';
 import type { Connect } from '../connection/connect.ts';
+import { Connector } from '../connection/connector.ts';
+import type { EventHub } from '../connection/events.ts';
 import { type CallObserver, connect, LibvirtClient, type LibvirtUri, TransportError } from '../libvirt/index.ts';
 import type { Need } from '../model/collected.ts';
 import type { Simulator } from '../sim/index.ts';
@@ -15,6 +17,8 @@ export interface CollectorRequest {
   readonly filter?: (name: string) => boolean;
   /** Whether an error of the first connection is left to the caller of `connect()`, neither logged nor tried again for. */
   readonly isHopeless: (error: Error) => boolean;
+  /** Given the daemon's events, for one more that listens to them. */
+  readonly follow?: ((events: EventHub) => void) | undefined;
   /** Called at the end of every call to libvirt. */
   readonly onCall?: CallObserver;
   readonly clock: Clock;
@@ -28,13 +32,14 @@ export type OpenCollector = (request: CollectorRequest) => Collector;
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /** The collector of the daemon that the URI names, or of the simulated host inside virtlens that `test:///default` means. */
-export const openCollector: OpenCollector = ({ uri, wanted, filter, isHopeless, onCall, clock, logger }) => {
+export const openCollector: OpenCollector = ({ uri, wanted, filter, isHopeless, follow, onCall, clock, logger }) => {
   const collector = createCollector({
     connect: connectTo(uri, onCall),
     target: uri.text,
     wanted,
     ...(filter && { filter }),
     isHopeless,
+    follow,
     clock,
     logger,
   });
@@ -51,6 +56,14 @@ export const openCollector: OpenCollector = ({ uri, wanted, filter, isHopeless, 
     },
   };
 };
+
+/** What is followed, and where. */
+export type ConnectorRequest = Pick<CollectorRequest, 'uri' | 'isHopeless' | 'onCall' | 'clock' | 'logger'>;
+
+/** Makes the connection to a host, for what follows its events alone; it connects with its first `acquire`, and again when it breaks. */
+export function openConnector({ uri, isHopeless, onCall, clock, logger }: ConnectorRequest): Connector {
+  return new Connector({ connect: connectTo(uri, onCall), target: uri.text, isHopeless, clock, logger });
+}
 
 /** Whether a URI means the simulated hypervisor inside the agent: libvirt's mock driver, and no daemon named that has it. */
 function isEmbedded(uri: LibvirtUri): boolean {

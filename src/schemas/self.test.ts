@@ -37,6 +37,7 @@ const REPORT: SelfReport = {
     durationCounts: [9, 1, 2, 1],
     durationSumS: 32,
   },
+  events: [{ kind: 'lifecycle', event: 'stopped', count: 7 }],
   scrapeDurationMs: 12.3456,
 };
 
@@ -66,6 +67,7 @@ test('virtlens says how it is and how the collection went', () => {
     'virtlens_collector_success{collector="jobs"} 0',
     'virtlens_unknown_statistics{field="vcpu.N.new"} 4',
     'virtlens_mistyped_statistics{field="net.N.rx.bytes"} 2',
+    'virtlens_libvirt_events_total{kind="lifecycle",event="stopped"} 7',
     'virtlens_libvirt_rpc_calls_total{procedure="connectGetAllDomainStats",outcome="ok"} 3',
     'virtlens_libvirt_rpc_calls_total{procedure="connectGetAllDomainStats",outcome="timeout"} 1',
     'virtlens_libvirt_rpc_calls_total{procedure="connectGetHostname",outcome="error"} 2',

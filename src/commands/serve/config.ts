@@ -1,8 +1,8 @@
-import { quote } from '../../base/text.ts';
 import { defineFlags, type Flag, FlagError } from '../../cli/flags.ts';
 import { LOG_FORMATS, LOG_LEVEL_SYNONYMS, LOG_LEVELS, type LogFormat, type LogLevel } from '../../cli/log/logging.ts';
 import type { Machine } from '../../cli/machine.ts';
 import { URI_DEFAULT_HELP } from '../../cli/uri-flag.ts';
+import { compileVmFilter } from '../../cli/vm-filter.ts';
 import type { LibvirtUri } from '../../libvirt/uri.ts';
 import { COLLECTED, COLLECTED_NAMES, type CollectedName } from '../../model/collected.ts';
 import { SCHEMA_NAMES, type SchemaName, schemaHelp } from '../../schemas/schema-set.ts';
@@ -15,6 +15,8 @@ export interface ServeConfig {
   readonly exportNovaMetadata: boolean;
   /** What may be collected; what no scheme needs is not collected either. */
   readonly enabled: ReadonlySet<CollectedName>;
+  /** Whether the events that libvirt sends are counted. */
+  readonly countsEvents: boolean;
   /** Whether a VM of this name is wanted. */
   readonly filter: (name: string) => boolean;
   /** How long a scrape may take that does not state its own limit. */
@@ -51,6 +53,13 @@ const COLLECTOR_FLAGS = COLLECTED_NAMES.map((name): CollectorFlag => {
   const off = isDefault ? ' Off: libvirt is not asked for it.' : '';
   return { kind: 'boolean', name: `collector.${name}`, default: isDefault, help: help + off };
 });
+
+const EVENTS_FLAG = {
+  kind: 'boolean',
+  name: 'collector.events',
+  default: true,
+  help: 'Count the events of VMs that libvirt sends, by kind. Off: only those that the inventory needs are sent.',
+} as const satisfies Flag;
 
 const FLAG_TABLE = [
   {
@@ -170,7 +179,7 @@ const FLAGS = defineFlags(
       'Serves the metrics of the virtual machines of one libvirt host to Prometheus. A drop-in for the exporters on port 9177: same ' +
       'flags, same names.',
   },
-  [...FLAG_TABLE, ...COLLECTOR_FLAGS],
+  [...FLAG_TABLE, ...COLLECTOR_FLAGS, EVENTS_FLAG],
   {
     'libvirt.auth.username': NO_SASL,
     'libvirt.auth.password': NO_SASL,
@@ -193,6 +202,7 @@ export function readServeConfig(argv: readonly string[], env: Machine['env']): S
     schemas: flags.schema,
     exportNovaMetadata: flags['libvirt.export-nova-metadata'],
     enabled: new Set(COLLECTED_NAMES.filter((name) => flags[`collector.${name}`])),
+    countsEvents: flags['collector.events'],
     filter: nameFilter(flags['domains.include'], flags['domains.exclude']),
     scrapeTimeoutMs: flags['collect.timeout'],
     collectIntervalMs: flags['collect.interval'],
@@ -217,23 +227,7 @@ export function readServeConfig(argv: readonly string[], env: Machine['env']): S
 
 /** The filter of VM names that the two expressions make; both match the whole name, as Prometheus's own filters do. */
 function nameFilter(include: string | undefined, exclude: string | undefined): (name: string) => boolean {
-  const wanted = compile('domains.include', include);
-  const unwanted = compile('domains.exclude', exclude);
+  const wanted = compileVmFilter('domains.include', include);
+  const unwanted = compileVmFilter('domains.exclude', exclude);
   return (name) => (wanted === undefined || wanted.test(name)) && (unwanted === undefined || !unwanted.test(name));
-}
-
-function compile(flag: string, source: string | undefined): RegExp | undefined {
-  // As in Prometheus's own exporters, an empty one is none.
-  if (source === undefined || source === '') return undefined;
-  try {
-    // By itself first: what stands around it must not complete it.
-    new RegExp(source, 'su');
-    return new RegExp(`^(?:${source})$`, 'su');
-  } catch (error) {
-    const reason = (error as Error).message.replace(/^Invalid regular expression: .*: /s, '');
-    throw new FlagError(
-      'ERR_FLAG_VALUE',
-      `--${flag} cannot be ${quote(source)}: it is no regular expression (${reason}); correct it or leave the flag out`,
-    );
-  }
 }
