@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { kernelFiles } from './kernel.ts';
+import { KUBE_APISERVER } from './kubernetes/binaries.ts';
 
 /** Where programs are looked for: daemons live in sbin, which a plain PATH may lack. */
 export const TOOL_PATH = [process.env.PATH ?? '', '/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin', '/bin'].join(
@@ -20,7 +21,8 @@ export type LabPart =
   | 'exporter'
   | 'influxdb'
   | 'polkit'
-  | 'pve';
+  | 'pve'
+  | 'kubernetes';
 
 const PROGRAMS: Record<LabPart, readonly string[]> = {
   libvirt: ['libvirtd', 'virtlogd', 'virsh', 'qemu-system-x86_64', 'qemu-img'],
@@ -33,6 +35,7 @@ const PROGRAMS: Record<LabPart, readonly string[]> = {
   influxdb: ['influxd'],
   polkit: ['dbus-daemon', 'dbus-send', 'setpriv'],
   pve: ['qemu-system-x86_64', 'qemu-img', 'gcc', 'ip'],
+  kubernetes: ['etcd', 'openssl'],
 };
 
 let namespaceRefusal: string | false | undefined;
@@ -51,6 +54,9 @@ export function unavailable(...parts: readonly LabPart[]): string | false {
     }
     if (part === 'polkit' && findPolkitd() === undefined) {
       return 'polkitd is not installed (npm test as root on Debian or Ubuntu installs it)';
+    }
+    if (part === 'kubernetes' && !existsSync(KUBE_APISERVER)) {
+      return `there is no ${KUBE_APISERVER} (npm run lab:kubernetes builds it, once for a machine)`;
     }
     if (part === 'busy-guest' && kernelFiles() === undefined) {
       return 'the guest kernel is not there (npm test as root on Debian fetches it)';
