@@ -18,8 +18,8 @@ export interface Reboots {
 
 /** What the decider remembers, as JSON: it is stored with each decision that changes it. Times are wall-clock milliseconds. */
 export interface DeciderState {
-  readonly incident: Incident | undefined;
-  readonly reboots: Reboots | undefined;
+  readonly incident?: Incident | undefined;
+  readonly reboots?: Reboots | undefined;
   /** By UUID; the VM that changed last is the last. */
   readonly vms: readonly (readonly [uuid: string, memory: VmMemory])[];
 }
@@ -53,7 +53,7 @@ const DUMP_SETTLE_MS = 10_000;
 /** More VMs are not remembered; the one that changed longest ago is forgotten. */
 const VMS_MAX = 1_000;
 
-export const NO_STATE: DeciderState = { incident: undefined, reboots: undefined, vms: [] };
+export const NO_STATE: DeciderState = { vms: [] };
 
 /** Decides about each event in turn, by the policy and what earlier events said. Has no effect outside. */
 export class Decider {
