@@ -1,6 +1,7 @@
 /**
  * What happened to one VM, as libvirt's events say it or as a comparison after a gap concludes it. Plain immutable data. The words are
- * those of `virsh event` (virsh-domain-event.c), in lower case.
+ * those of `virsh event` (virsh-domain-event.c) in lower case, with hyphens; src/events/words.ts lists them. A number that this build does
+ * not know is `detail-9`, `action-9`, …
  */
 export type VmEvent =
   | LifecycleEvent
@@ -18,7 +19,7 @@ export type VmEventKind = VmEvent['kind'];
 interface VmEventBase {
   /** Unique and stable: the same event has the same id after a restart of the agent. */
   readonly id: string;
-  /** 1, 2, …: the order in which the events of one state directory were taken, without holes. */
+  /** 1, 2, …: the place in the order of the events of one state directory (or one process), without holes. */
   readonly sequence: number;
   /** Wall-clock milliseconds since the epoch at which the event arrived, or at which it was concluded. libvirt's events carry no time. */
   readonly timeMs: number;
@@ -39,7 +40,7 @@ export interface VmIdentity {
 export interface LifecycleEvent extends VmEventBase {
   readonly kind: 'lifecycle';
   readonly event: LifecycleName;
-  /** libvirt's detail: `failed`, `destroyed`, `migrated`, `panicked`, …; `unknown` where libvirt says nothing, `detail-N` for a number that this build does not know. */
+  /** libvirt's detail: `failed`, `destroyed`, `migrated`, `panicked`, …. Of a recovered event also `unknown`, and `daemon` (of `stopped`: the daemon could not say). */
   readonly detail: string;
 }
 
@@ -84,7 +85,8 @@ export interface ControlErrorEvent extends VmEventBase {
 /** Of the guest agent. */
 export interface AgentEvent extends VmEventBase {
   readonly kind: 'agent';
-  readonly state: 'connected' | 'disconnected';
+  /** `connected`, `disconnected`. */
+  readonly state: string;
   /** `domain-started`, `channel-event`, `unknown`. */
   readonly reason: string;
 }
