@@ -47,7 +47,7 @@ function isEmbedded(uri: LibvirtUri): boolean {
  * Opens connections to the daemon that a URI names, read-only; each attempt has its own time limit. `test:///default` is a simulated
  * host that lives as long as the function.
  */
-function connectTo(uri: LibvirtUri, onCall: CallObserver | undefined): Connect {
+export function connectTo(uri: LibvirtUri, onCall: CallObserver | undefined): Connect {
   let simulator: Simulator | undefined;
   return async (signal) => {
     if (isEmbedded(uri)) {

@@ -237,7 +237,7 @@ function readPolicy(flags: PolicyFlags): Policy {
   return applyChanges(...(file === undefined ? [] : [readPolicyFile(readText(file), file)]), {
     actions: Object.fromEntries(flags['policy.rule'].map(readRule)),
     ioErrorCount: flags['io-error.count'],
-    ioErrorWindowMs: windowMs && atLeast('io-error.window', windowMs, IO_ERROR_WINDOW_MIN_MS),
+    ioErrorWindowMs: windowMs === undefined ? undefined : atLeast('io-error.window', windowMs, IO_ERROR_WINDOW_MIN_MS),
   });
 }
 
