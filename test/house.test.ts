@@ -14,13 +14,16 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
   {
     'main.ts': { mayImport: ['commands', 'cli'] },
     commands: {
-      folders: ['nova', 'pve', 'serve', 'sim', 'telegraf'],
+      folders: ['ha', 'nova', 'pve', 'serve', 'sim', 'telegraf'],
       mayImport: [
         'cli',
         'web',
         'outputs',
         'formats',
         'schemas',
+        'ha',
+        'logs',
+        'events',
         'proxmox',
         'collect',
         'connection',
@@ -35,6 +38,9 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
     outputs: { mayImport: ['formats', 'model', 'base'] },
     formats: { folders: ['testdata'], mayImport: ['model', 'base'] },
     schemas: { folders: ['extended', 'inovex', 'parts', 'pve', 'table', 'tinkoff'], mayImport: ['model', 'base'] },
+    ha: { folders: ['kubernetes', 'queue'], mayImport: ['events', 'model', 'base'] },
+    logs: { folders: ['parse'], mayImport: ['base'] },
+    events: { mayImport: ['collect', 'connection', 'libvirt', 'model', 'base'] },
     proxmox: {
       folders: ['config', 'devices', 'monitor', 'process', 'storage'],
       mayImport: ['qemu', 'model', 'base'],
