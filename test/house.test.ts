@@ -14,7 +14,7 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
   {
     'main.ts': { mayImport: ['commands', 'cli'] },
     commands: {
-      folders: ['ha', 'nova', 'pve', 'serve', 'sim', 'telegraf'],
+      folders: ['events', 'ha', 'nova', 'pve', 'serve', 'sim', 'telegraf'],
       mayImport: [
         'cli',
         'web',
@@ -33,7 +33,10 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
         'base',
       ],
     },
-    cli: { folders: ['log'], mayImport: ['schemas', 'collect', 'connection', 'sim', 'libvirt', 'model', 'base'] },
+    cli: {
+      folders: ['log'],
+      mayImport: ['schemas', 'events', 'collect', 'connection', 'sim', 'libvirt', 'model', 'base'],
+    },
     web: { folders: ['auth', 'limits', 'server'], mayImport: ['formats', 'model', 'base'] },
     outputs: { mayImport: ['formats', 'model', 'base'] },
     formats: { folders: ['testdata'], mayImport: ['model', 'base'] },

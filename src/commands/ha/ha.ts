@@ -1,14 +1,13 @@
-import { readFileSync } from 'node:fs';
 import { VirtlensError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { Command } from '../../cli/command.ts';
 import { logUncaughtExceptions, openLog } from '../../cli/log/log-output.ts';
 import { createLogger } from '../../cli/log/logging.ts';
 import type { Machine } from '../../cli/machine.ts';
-import { connectTo } from '../../cli/open-collector.ts';
+import { openConnector } from '../../cli/open-collector.ts';
 import { createSelfMonitor } from '../../cli/self-monitor.ts';
 import { VERSION } from '../../cli/version.ts';
-import { Connector } from '../../connection/connector.ts';
+import type { Connector } from '../../connection/connector.ts';
 import { type EventStream, openEventStream } from '../../events/event-stream.ts';
 import { HaAgent } from '../../ha/agent.ts';
 import { createDryRun } from '../../ha/dry-run.ts';
@@ -29,9 +28,6 @@ import { type HaConfig, haHelp, readHaConfig } from './config.ts';
 
 /** Prometheus's own default, for a scraper that does not say how long it waits. */
 const SCRAPE_TIMEOUT_MS = 10_000;
-/** Changes with each boot (random(4)). */
-const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id';
-
 /** `virtlens ha`: 0 after SIGTERM or SIGINT, 1 when it cannot work as it was called, with one line that says why. */
 export const HA: Command = {
   help: haHelp,
@@ -64,13 +60,7 @@ async function serve(config: HaConfig, machine: Machine): Promise<number> {
   );
   for (const notice of config.notices) logger.warn(notice);
   const worker = config.isDryRun ? undefined : await openWorker(config, machine, logger);
-  const connector = new Connector({
-    connect: connectTo(config.uri, undefined),
-    target: config.uri.text,
-    isHopeless: canNeverWork,
-    clock,
-    logger,
-  });
+  const connector = openConnector({ uri: config.uri, isHopeless: canNeverWork, clock, logger });
   const agent = new HaAgent({
     policy: config.policy,
     sink: worker?.queue ?? createDryRun(config.nodeName, logger),
@@ -86,7 +76,8 @@ async function serve(config: HaConfig, machine: Machine): Promise<number> {
       connector,
       consumer: agent,
       stateDir: config.isDryRun ? undefined : config.stateDir,
-      bootId: readBootId(),
+      // The machine's own boots are the host's only if it is the host.
+      bootId: config.uri.transport === 'unix' ? machine.bootId : undefined,
       clock,
       logger,
     });
@@ -123,15 +114,6 @@ function readLog(dir: string, vmName: string, logger: Logger): Promise<QemuLogEn
   return readQemuLogEnd(dir, vmName, {
     onUnreadable: (err) => logger.debug("QEMU's log cannot be read", { domain: vmName, err }),
   });
-}
-
-/** Undefined where the system does not say, or libvirt's host is another one than this. */
-function readBootId(): string | undefined {
-  try {
-    return readFileSync(BOOT_ID_FILE, 'utf8').trim();
-  } catch {
-    return undefined;
-  }
 }
 
 /** Serves the metrics, the health checks and the landing page. */
