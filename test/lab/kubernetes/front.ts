@@ -49,7 +49,8 @@ export class Front {
   #listener: Server | undefined;
   #outage: Outage | undefined;
   #delayMs = 0;
-  #faults: { fault: Fault; left: number; applies: (call: RecordedCall) => boolean }[] = [];
+  #interruptions: { action: () => Promise<unknown>; applies: (call: RecordedCall) => boolean }[] = [];
+  readonly #faults: { fault: Fault; left: number; applies: (call: RecordedCall) => boolean }[] = [];
 
   private constructor(backend: Backend, port: number, certificates: Certificates) {
     this.#backend = backend;
@@ -98,9 +99,13 @@ export class Front {
     this.#faults.push({ fault, left: count, applies });
   }
 
-  /** No more faults. */
-  clearFaults(): void {
-    this.#faults = [];
+  /** Does this before the next call to which it applies goes on to the server. */
+  beforeNext(action: () => Promise<unknown>, applies: (call: RecordedCall) => boolean): void {
+    this.#interruptions.push({ action, applies });
+  }
+
+  clearInterruptions(): void {
+    this.#interruptions = [];
   }
 
   async stop(): Promise<void> {
@@ -160,6 +165,8 @@ export class Front {
   }
 
   async #answer(asked: KubeRequest, call: RecordedCall): Promise<KubeReply> {
+    const interruption = this.#interruptions.findIndex(({ applies }) => applies(call));
+    if (interruption >= 0) await this.#interruptions.splice(interruption, 1)[0]!.action();
     const found = this.#faults.find(({ left, applies }) => left > 0 && applies(call));
     if (found === undefined) return this.#backend.request(asked);
     found.left--;
