@@ -5,6 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import { createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { TLSSocket } from 'node:tls';
 import type { Certificates } from '../certificates.ts';
 import { findFreePort } from '../ports.ts';
 import { type Backend, failure, type KubeReply, type KubeRequest, parseResourcePath, verbOf } from './api.ts';
@@ -20,6 +21,8 @@ export interface RecordedCall {
   readonly path: string;
   readonly contentType: string | undefined;
   readonly authorization: string | undefined;
+  /** The common name of the client's certificate; undefined when it showed none. */
+  readonly certificateName: string | undefined;
   readonly body: string;
   /** Undefined while there is no reply. */
   readonly status: number | undefined;
@@ -49,7 +52,8 @@ export class Front {
   #listener: Server | undefined;
   #outage: Outage | undefined;
   #delayMs = 0;
-  #faults: { fault: Fault; left: number; applies: (call: RecordedCall) => boolean }[] = [];
+  #interruptions: { action: () => Promise<unknown>; applies: (call: RecordedCall) => boolean }[] = [];
+  readonly #faults: { fault: Fault; left: number; applies: (call: RecordedCall) => boolean }[] = [];
 
   private constructor(backend: Backend, port: number, certificates: Certificates) {
     this.#backend = backend;
@@ -98,9 +102,13 @@ export class Front {
     this.#faults.push({ fault, left: count, applies });
   }
 
-  /** No more faults. */
-  clearFaults(): void {
-    this.#faults = [];
+  /** Does this before the next call to which it applies goes on to the server. */
+  beforeNext(action: () => Promise<unknown>, applies: (call: RecordedCall) => boolean): void {
+    this.#interruptions.push({ action, applies });
+  }
+
+  clearInterruptions(): void {
+    this.#interruptions = [];
   }
 
   async stop(): Promise<void> {
@@ -148,7 +156,8 @@ export class Front {
       contentType: request.headers['content-type'],
       body: Buffer.concat(chunks).toString(),
     };
-    const call = recordOf(asked);
+    const certificate = (request.socket as TLSSocket).getPeerCertificate();
+    const call = recordOf(asked, certificate.subject?.CN);
     this.calls.push(call);
     const reply = await this.#answer(asked, call);
     if (this.#delayMs > 0) await sleep(this.#delayMs, undefined, { ref: false });
@@ -160,6 +169,8 @@ export class Front {
   }
 
   async #answer(asked: KubeRequest, call: RecordedCall): Promise<KubeReply> {
+    const interruption = this.#interruptions.findIndex(({ applies }) => applies(call));
+    if (interruption >= 0) await this.#interruptions.splice(interruption, 1)[0]!.action();
     const found = this.#faults.find(({ left, applies }) => left > 0 && applies(call));
     if (found === undefined) return this.#backend.request(asked);
     found.left--;
@@ -170,10 +181,13 @@ export class Front {
   }
 }
 
-function recordOf(asked: KubeRequest): RecordedCall & { status: number | undefined } {
+function recordOf(
+  asked: KubeRequest,
+  certificateName: string | undefined,
+): RecordedCall & { status: number | undefined } {
   const resource = parseResourcePath(asked.path);
   const { path, contentType, authorization, body } = asked;
-  const rest = { path, contentType, authorization, body, status: undefined };
+  const rest = { path, contentType, authorization, certificateName, body, status: undefined };
   if (resource === undefined) return { verb: asked.method.toLowerCase(), resource: path, name: undefined, ...rest };
   const { plural, name, subresource } = resource;
   return {
