@@ -59,19 +59,23 @@ async function serve(config: HaConfig, machine: Machine): Promise<number> {
     createLogger({ level: config.logLevel, format: config.logFormat, write, clock }),
   );
   for (const notice of config.notices) logger.warn(notice);
-  const worker = config.isDryRun ? undefined : await openWorker(config, machine, logger);
   const connector = openConnector({ uri: config.uri, isHopeless: canNeverWork, clock, logger });
-  const agent = new HaAgent({
-    policy: config.policy,
-    sink: worker?.queue ?? createDryRun(config.nodeName, logger),
-    readLog: (name) => readLog(config.qemuLogDir, name, logger),
-    clock,
-    logger,
-  });
+  let worker: HaWorker | undefined;
   let parts: Parts | undefined;
   let web: WebServer | undefined;
   try {
+    // First, since the client of the cluster takes a second to load: a probe finds it starting, not missing.
     web = await openWeb(config, () => parts, machine, logger);
+    logUncaughtExceptions(machine, logger);
+    machine.onSignal(['SIGHUP'], () => web?.reload());
+    worker = config.isDryRun ? undefined : await openWorker(config, machine, logger);
+    const agent = new HaAgent({
+      policy: config.policy,
+      sink: worker?.queue ?? createDryRun(config.nodeName, logger),
+      readLog: (name) => readLog(config.qemuLogDir, name, logger),
+      clock,
+      logger,
+    });
     const stream = await openEventStream({
       connector,
       consumer: agent,
@@ -82,8 +86,6 @@ async function serve(config: HaConfig, machine: Machine): Promise<number> {
       logger,
     });
     parts = { agent, worker, connector, stream };
-    logUncaughtExceptions(machine, logger);
-    machine.onSignal(['SIGHUP'], () => web?.reload());
     worker?.start();
     void connector.acquire().catch((error) => {
       if (!canNeverWork(error)) return;
