@@ -14,13 +14,16 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
   {
     'main.ts': { mayImport: ['commands', 'cli'] },
     commands: {
-      folders: ['nova', 'pve', 'serve', 'sim', 'telegraf'],
+      folders: ['events', 'ha', 'nova', 'pve', 'serve', 'sim', 'telegraf'],
       mayImport: [
         'cli',
         'web',
         'outputs',
         'formats',
         'schemas',
+        'ha',
+        'logs',
+        'events',
         'proxmox',
         'collect',
         'connection',
@@ -30,11 +33,17 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
         'base',
       ],
     },
-    cli: { folders: ['log'], mayImport: ['schemas', 'collect', 'connection', 'sim', 'libvirt', 'model', 'base'] },
+    cli: {
+      folders: ['log'],
+      mayImport: ['schemas', 'events', 'collect', 'connection', 'sim', 'libvirt', 'model', 'base'],
+    },
     web: { folders: ['auth', 'limits', 'server'], mayImport: ['formats', 'model', 'base'] },
     outputs: { mayImport: ['formats', 'model', 'base'] },
     formats: { folders: ['testdata'], mayImport: ['model', 'base'] },
     schemas: { folders: ['extended', 'inovex', 'parts', 'pve', 'table', 'tinkoff'], mayImport: ['model', 'base'] },
+    ha: { folders: ['kubernetes', 'queue'], mayImport: ['events', 'model', 'base'] },
+    logs: { folders: ['parse'], mayImport: ['base'] },
+    events: { mayImport: ['collect', 'connection', 'libvirt', 'model', 'base'] },
     proxmox: {
       folders: ['config', 'devices', 'monitor', 'process', 'storage'],
       mayImport: ['qemu', 'model', 'base'],

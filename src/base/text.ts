@@ -24,7 +24,12 @@ export function cut(text: string, lengthMax: number): string {
 
 /** A text in double quotes, as JSON has it, with everything escaped that would break or reorder a line. */
 export function quote(text: string): string {
-  return JSON.stringify(text).replace(UNPRINTABLE, escapeUnits);
+  return escapeUnprintable(JSON.stringify(text));
+}
+
+/** A JSON text in which everything that would break or reorder a line, or that a terminal would follow, is escaped as JSON has it. */
+export function escapeUnprintable(json: string): string {
+  return json.replace(UNPRINTABLE, escapeUnits);
 }
 
 /** A value of a `key=value` pair: quoted when it is empty or holds white space, quotes, an equals sign or what is not printable. */

@@ -1,4 +1,4 @@
-import { fstatSync } from 'node:fs';
+import { fstatSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 import { isatty } from 'node:tty';
@@ -17,6 +17,8 @@ export interface Machine {
   readonly inheritedSockets: readonly number[];
   /** The machine's name. */
   readonly hostname: string;
+  /** Another one with each boot of the machine; undefined where the system has none. */
+  readonly bootId: string | undefined;
   readonly clock: Clock;
   /** Calls back at each of these signals, which end the process no longer. */
   readonly onSignal: (signals: readonly NodeJS.Signals[], callback: () => void) => void;
@@ -41,6 +43,9 @@ export function currentMachine(): Machine {
     stdout: process.stdout,
     stderr: process.stderr,
     hostname: hostname(),
+    get bootId() {
+      return readBootId();
+    },
     clock: SYSTEM_CLOCK,
     onSignal: takeSignals,
     onUncaughtException: (callback) => void process.on('uncaughtException', callback),
@@ -57,4 +62,13 @@ export function findInheritedSockets(env: Machine['env'], pid: number): readonly
 /** Whether a descriptor is /dev/null: a character device that is no terminal. */
 function isNullDevice(descriptor: number): boolean {
   return fstatSync(descriptor).isCharacterDevice() && !isatty(descriptor);
+}
+
+/** As Linux has it, see random(4). */
+function readBootId(): string | undefined {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  } catch {
+    return undefined;
+  }
 }

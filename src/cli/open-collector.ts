@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { type Collector, createCollector } from '../collect/collector.ts';
 import type { Connect } from '../connection/connect.ts';
+import { Connector } from '../connection/connector.ts';
 import { type CallObserver, connect, LibvirtClient, type LibvirtUri, TransportError } from '../libvirt/index.ts';
 import type { CollectedName } from '../model/collected.ts';
 import type { Simulator } from '../sim/index.ts';
@@ -37,6 +38,14 @@ export const openCollector: OpenCollector = ({ uri, wanted, filter, isHopeless, 
     clock,
     logger,
   });
+
+/** What is followed, and where. */
+export type ConnectorRequest = Pick<CollectorRequest, 'uri' | 'isHopeless' | 'onCall' | 'clock' | 'logger'>;
+
+/** Makes the connection to a host, for what follows its events alone; it connects with its first `acquire`, and again when it breaks. */
+export function openConnector({ uri, isHopeless, onCall, clock, logger }: ConnectorRequest): Connector {
+  return new Connector({ connect: connectTo(uri, onCall), target: uri.text, isHopeless, clock, logger });
+}
 
 /** Whether a URI means the simulated hypervisor inside the agent: libvirt's mock driver, and no daemon named that has it. */
 function isEmbedded(uri: LibvirtUri): boolean {

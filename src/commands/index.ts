@@ -41,6 +41,18 @@ export const COMMANDS: readonly CommandInfo[] = [
     load: async () => (await import('./pve/pve.ts')).PVE,
   },
   {
+    name: 'ha',
+    summary: 'Turns failures of VMs into Evictions of their host in a Kubernetes cluster.',
+    heldSignals: ['SIGHUP'],
+    load: async () => (await import('./ha/ha.ts')).HA,
+  },
+  {
+    name: 'events',
+    summary: 'Prints what happens to the VMs of a libvirt host, as it happens.',
+    heldSignals: [],
+    load: async () => (await import('./events/events.ts')).EVENTS,
+  },
+  {
     name: 'sim',
     summary: "Serves a simulated hypervisor that speaks libvirt's protocol.",
     heldSignals: [],

@@ -54,6 +54,8 @@ export interface EventStreamOptions {
   readonly stateDir?: string | undefined;
   /** Changes with each boot of the host, where that is known (/proc/sys/kernel/random/boot_id): libvirt numbers its VMs anew then. */
   readonly bootId?: string | undefined;
+  /** Events that the consumer is given at once, at most; 1,000 by default. */
+  readonly batchMax?: number | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -140,13 +142,14 @@ class ComparingStream implements EventStream {
   readonly #cancels = new Set<() => void>();
 
   constructor(options: EventStreamOptions, journal: Journal | undefined, left: StateRecord | undefined) {
-    const { connector, consumer, clock, logger } = options;
+    const { connector, consumer, batchMax, clock, logger } = options;
     this.#options = options;
     this.#journal = journal;
     this.#left = left;
     this.#outbox = new Outbox({
       journal,
       consumer,
+      batchMax,
       known: () => [...this.#vms.values()],
       onRoom: () => this.#compare(),
       clock,

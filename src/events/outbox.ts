@@ -28,6 +28,7 @@ export interface OutboxOptions {
   /** Absent: in memory only. */
   readonly journal: Journal | undefined;
   readonly consumer: EventConsumer;
+  readonly batchMax?: number | undefined;
   /** What runs, as the events added so far have it. */
   readonly known: () => readonly KnownVm[];
   /** Called when there is room again after `add` has refused events. */
@@ -227,11 +228,11 @@ export class Outbox {
   }
 
   async #deliverAll(): Promise<void> {
-    const { consumer, clock, logger } = this.#options;
+    const { consumer, batchMax = BATCH_MAX, clock, logger } = this.#options;
     while (!this.#isClosed) {
       const batch: VmEvent[] = [];
       for (const event of this.#pending) {
-        if (batch.length >= BATCH_MAX || event.sequence > this.#writtenTo) break;
+        if (batch.length >= batchMax || event.sequence > this.#writtenTo) break;
         batch.push(event);
       }
       if (batch.length === 0) break;

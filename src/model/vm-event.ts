@@ -16,6 +16,19 @@ export type VmEvent =
 
 export type VmEventKind = VmEvent['kind'];
 
+/** Every kind, in the order in which users see them. */
+export const VM_EVENT_KINDS = [
+  'lifecycle',
+  'reboot',
+  'watchdog',
+  'io-error',
+  'control-error',
+  'agent',
+  'memory-failure',
+  'block-job',
+  'job-completed',
+] as const satisfies readonly VmEventKind[];
+
 interface VmEventBase {
   /** Unique and stable: the same event has the same id after a restart of the agent. */
   readonly id: string;

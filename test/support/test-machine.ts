@@ -30,6 +30,7 @@ export class TestMachine implements Machine {
   readonly stdout = new KeptOutput();
   readonly stderr = new KeptOutput();
   readonly hostname = 'machine';
+  readonly bootId = 'boot';
   readonly clock: Clock;
   readonly #handlers = new Map<NodeJS.Signals, () => void>();
   /** What is done with exceptions that nothing caught; absent while they end the process. */

@@ -1,8 +1,8 @@
-import { quote } from '../../base/text.ts';
 import { defineFlags, type Flag, FlagError } from '../../cli/flags.ts';
 import { LOG_FORMATS, LOG_LEVEL_SYNONYMS, LOG_LEVELS, type LogFormat, type LogLevel } from '../../cli/log/logging.ts';
 import type { Machine } from '../../cli/machine.ts';
 import { URI_DEFAULT_HELP } from '../../cli/uri-flag.ts';
+import { compileVmFilter } from '../../cli/vm-filter.ts';
 import type { LibvirtUri } from '../../libvirt/uri.ts';
 import { COLLECTED, COLLECTED_NAMES, type CollectedName } from '../../model/collected.ts';
 import { SCHEMA_NAMES, type SchemaName, schemaHelp } from '../../schemas/schema-set.ts';
@@ -217,23 +217,7 @@ export function readServeConfig(argv: readonly string[], env: Machine['env']): S
 
 /** The filter of VM names that the two expressions make; both match the whole name, as Prometheus's own filters do. */
 function nameFilter(include: string | undefined, exclude: string | undefined): (name: string) => boolean {
-  const wanted = compile('domains.include', include);
-  const unwanted = compile('domains.exclude', exclude);
+  const wanted = compileVmFilter('domains.include', include);
+  const unwanted = compileVmFilter('domains.exclude', exclude);
   return (name) => (wanted === undefined || wanted.test(name)) && (unwanted === undefined || !unwanted.test(name));
-}
-
-function compile(flag: string, source: string | undefined): RegExp | undefined {
-  // As in Prometheus's own exporters, an empty one is none.
-  if (source === undefined || source === '') return undefined;
-  try {
-    // By itself first: what stands around it must not complete it.
-    new RegExp(source, 'su');
-    return new RegExp(`^(?:${source})$`, 'su');
-  } catch (error) {
-    const reason = (error as Error).message.replace(/^Invalid regular expression: .*: /s, '');
-    throw new FlagError(
-      'ERR_FLAG_VALUE',
-      `--${flag} cannot be ${quote(source)}: it is no regular expression (${reason}); correct it or leave the flag out`,
-    );
-  }
 }

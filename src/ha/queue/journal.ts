@@ -1,18 +1,11 @@
 import { crc32 } from 'node:zlib';
 import type { Clock } from '../../base/clock.ts';
 import { describeError } from '../../base/errno.ts';
-import { VirtlensError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { DeciderState } from '../decider.ts';
 import type { Entry } from '../entry.ts';
 import type { Disk, DiskFile } from './disk.ts';
-
-/** The state directory of the queue cannot be used. */
-export class QueueError extends VirtlensError<'ERR_HA_STATE_DIR'> {
-  constructor(message: string, options?: ErrorOptions) {
-    super('ERR_HA_STATE_DIR', message, options);
-  }
-}
+import { QueueError } from './error.ts';
 
 /** One line of the journal: what changed. */
 export type JournalRecord =
@@ -133,6 +126,7 @@ export class Journal {
       return await this.#disk.read(JOURNAL_FILE);
     } catch (error) {
       throw new QueueError(
+        'ERR_HA_STATE_DIR',
         `${this.#disk.path}/${JOURNAL_FILE} cannot be read: ${describeError(error)}; give this user the file, or another --state.dir`,
         { cause: error },
       );
@@ -147,6 +141,7 @@ export class Journal {
       await this.#disk.rename(JOURNAL_FILE, name);
     } catch (error) {
       throw new QueueError(
+        'ERR_HA_STATE_DIR',
         `${this.#disk.path}/${JOURNAL_FILE} is not a queue of this version and cannot be renamed: ${describeError(error)}; move it away`,
         { cause: error },
       );

@@ -5,7 +5,8 @@ import { LATE, waitFor } from '../../base/waiting.ts';
 import { type DeciderState, NO_STATE } from '../decider.ts';
 import type { Entry, LaneName } from '../entry.ts';
 import type { Disk } from './disk.ts';
-import { Journal, type JournalRecord, type Parked, QueueError } from './journal.ts';
+import { QueueError } from './error.ts';
+import { Journal, type JournalRecord, type Parked } from './journal.ts';
 
 export interface QueueOptions {
   readonly disk: Disk;
@@ -63,6 +64,7 @@ interface Waiter {
   /** Those of its entries that are not carried out yet. */
   readonly ids: Set<string>;
   readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
 }
 
 /**
@@ -117,6 +119,7 @@ export class DurableQueue {
     if (queue.#isFailing && NEVER_WRITABLE.has(errorCode(queue.#writeError) ?? '')) {
       await queue.close();
       throw new QueueError(
+        'ERR_HA_STATE_DIR',
         `${options.disk.path} cannot be written: ${describeError(queue.#writeError)}; make it writable for this user, or give another --state.dir`,
         { cause: queue.#writeError },
       );
@@ -162,12 +165,13 @@ export class DurableQueue {
 
   /** Adds decisions. Resolves when they are on disk, or carried out while the disk takes nothing. */
   put({ eventIds, entries, state }: Taken): Promise<void> {
+    if (this.#isClosed) return Promise.reject(closedError());
     this.#take(eventIds, state);
     this.#unwritten.push({ type: 'taken', eventIds, entries, ...(state && { state }) });
     const change = ++this.#changes;
     for (const entry of entries) this.#add(entry, change);
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#waiters.push({ change, ids: new Set(entries.map(({ id }) => id)), resolve });
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiters.push({ change, ids: new Set(entries.map(({ id }) => id)), resolve, reject });
     if (this.#isFailing) this.#showAll();
     this.#write();
     return promise;
@@ -204,11 +208,13 @@ export class DurableQueue {
     this.#settleCarriedOut([id]);
   }
 
-  /** Writes what is not written yet, if the disk takes it, and closes the file. */
+  /** Ends the writing under way and closes the file. What is not safe by then is rejected. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#cancelRetry?.();
     await waitFor(this.#written, this.#options.clock, { timeoutMs: WRITE_LATE_MS });
+    for (const { reject } of this.#waiters) reject(closedError());
+    this.#waiters = [];
     await this.#journal.close();
   }
 
@@ -419,6 +425,10 @@ export class DurableQueue {
       return !isSettled;
     });
   }
+}
+
+function closedError(): QueueError {
+  return new QueueError('ERR_HA_QUEUE_CLOSED', 'the queue is closed');
 }
 
 /** Evictions of one incident are; a condition stands alone. */
