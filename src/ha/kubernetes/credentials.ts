@@ -1,4 +1,5 @@
-import type { RequestOptions } from 'node:https';
+import type { Agent } from 'node:http';
+import type { RequestOptions as HttpsOptions } from 'node:https';
 import type { Clock } from '../../base/clock.ts';
 import type { ConfigSource } from './config-source.ts';
 import { type KubeConfigClass, type LoadedConfig, loadConfig, tokenFileOf } from './kubeconfig.ts';
@@ -13,11 +14,25 @@ export interface CredentialsOptions {
   readonly clock: Clock;
 }
 
+/** TLS settings of a connection, by Node's names. */
+export type TlsSettings = Pick<HttpsOptions, 'ca' | 'cert' | 'key' | 'rejectUnauthorized' | 'servername'>;
+
+/** What the client adds to a request. */
+export interface RequestSettings {
+  readonly headers: Readonly<Record<string, string>>;
+  /** `USER:PASSWORD` of a kubeconfig that has them. */
+  readonly auth: string | undefined;
+  readonly tls: TlsSettings;
+  /** The client's agent where the kubeconfig names a proxy. */
+  readonly proxy: Agent | undefined;
+}
+
 /** How the API server is reached and who we are to it, as the configuration says it now. */
 export class Credentials {
   readonly #options: CredentialsOptions;
   #loaded: LoadedConfig;
   #readMs: number;
+  #pending: Promise<RequestSettings> | undefined;
 
   /** @throws ClusterConfigError when the configuration cannot be used. */
   constructor(options: CredentialsOptions) {
@@ -37,13 +52,15 @@ export class Credentials {
     return this.#loaded.cluster.server;
   }
 
-  get hasProxy(): boolean {
-    return Boolean(this.#loaded.cluster.proxyUrl);
-  }
-
-  /** Adds the headers, the TLS settings and the client's agent. Runs the program that a kubeconfig may name for it. */
-  apply(options: RequestOptions): Promise<void> {
-    return this.#loaded.kubeConfig.applyToHTTPSOptions(options);
+  /**
+   * What a request is sent with. A kubeconfig may name a program that makes credentials: it runs once at a time, so that one that
+   * hangs is not started again by every call.
+   */
+  settings(): Promise<RequestSettings> {
+    this.#pending ??= this.#makeSettings().finally(() => {
+      this.#pending = undefined;
+    });
+    return this.#pending;
   }
 
   /** Reads again what may have changed since, unless that costs more than a file. What cannot be read now stays as it was. */
@@ -62,6 +79,21 @@ export class Credentials {
     } catch {
       return false;
     }
+  }
+
+  async #makeSettings(): Promise<RequestSettings> {
+    const { kubeConfig, cluster } = this.#loaded;
+    const options: HttpsOptions & { headers: Record<string, string> } = { headers: {} };
+    await kubeConfig.applyToHTTPSOptions(options);
+    const { ca, cert, key, rejectUnauthorized, servername, auth } = options;
+    // A token from a file may end in a line break, which no header may have.
+    const headers = Object.fromEntries(Object.entries(options.headers).map(([name, value]) => [name, value.trim()]));
+    return {
+      headers,
+      auth: auth ?? undefined,
+      tls: { ca, cert, key, rejectUnauthorized, servername },
+      proxy: cluster.proxyUrl ? (options.agent as Agent) : undefined,
+    };
   }
 
   #load(): LoadedConfig {

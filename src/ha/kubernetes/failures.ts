@@ -127,23 +127,25 @@ function readRetryAfter(value: string | undefined, wallMs: number): number | und
   return Number.isNaN(delayMs) ? undefined : Math.min(Math.max(0, delayMs), RETRY_AFTER_MAX_MS);
 }
 
-/** The fixes of what goes wrong before there is a reply, by the error's code. */
-const FIXES: Readonly<Record<string, string>> = {
-  CERT_HAS_EXPIRED: "renew the API server's certificate, or set the clock",
-  CERT_NOT_YET_VALID: 'set the clock',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'set certificate-authority in the kubeconfig',
-  ECONNREFUSED: 'check that the API server runs at this address',
-  ENOTFOUND: 'check the server in the kubeconfig',
-  ERR_TLS_CERT_ALTNAME_INVALID: 'set tls-server-name in the kubeconfig to a name of the certificate',
-  SELF_SIGNED_CERT_IN_CHAIN: 'set certificate-authority in the kubeconfig',
-  UNABLE_TO_GET_ISSUER_CERT: 'set certificate-authority in the kubeconfig',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'set certificate-authority in the kubeconfig',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'set certificate-authority in the kubeconfig',
+const NO_AUTHORITY = 'nobody that is trusted has signed its certificate; set certificate-authority in the kubeconfig';
+
+/** What goes wrong before there is a reply and what to do, by the error's code. */
+const WORDS: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: "its certificate has expired; renew the API server's certificate, or set the clock",
+  CERT_NOT_YET_VALID: 'its certificate is not valid yet; set the clock',
+  DEPTH_ZERO_SELF_SIGNED_CERT: NO_AUTHORITY,
+  ECONNREFUSED: 'connection refused; check that the API server runs at this address',
+  ENOTFOUND: 'the host name is not known; check the server in the kubeconfig',
+  ERR_TLS_CERT_ALTNAME_INVALID:
+    'its certificate is for other names; check the server in the kubeconfig, or set tls-server-name',
+  SELF_SIGNED_CERT_IN_CHAIN: NO_AUTHORITY,
+  UNABLE_TO_GET_ISSUER_CERT: NO_AUTHORITY,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: NO_AUTHORITY,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: NO_AUTHORITY,
 };
 
 /** The error of a request without a reply. Each of them may go away. */
 export function errorWithoutReply(call: string, server: string, cause: unknown): ClusterError {
-  const fix = FIXES[errorCode(cause) ?? ''];
-  const words = cut(oneLine(describeError(cause)), MESSAGE_LENGTH_MAX);
-  return new ClusterError('retry', `${call}: ${words}${fix === undefined ? '' : `; ${fix}`} (${server})`, { cause });
+  const words = WORDS[errorCode(cause) ?? ''] ?? cut(oneLine(describeError(cause)), MESSAGE_LENGTH_MAX);
+  return new ClusterError('retry', `${call}: ${words} (${server})`, { cause });
 }

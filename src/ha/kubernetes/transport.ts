@@ -1,10 +1,10 @@
-import { Agent as HttpAgent, request as httpRequest, type RequestOptions } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { Agent as HttpAgent, request as httpRequest } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from 'node:https';
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../base/clock.ts';
 import { errorCode } from '../../base/errno.ts';
 import { ClusterError } from '../cluster.ts';
-import type { Credentials } from './credentials.ts';
+import type { Credentials, TlsSettings } from './credentials.ts';
 import { errorOfReply, errorWithoutReply, type Reply } from './failures.ts';
 
 /** A reply that is larger is not read. A page of a list has at most a hundred objects of some kilobytes. */
@@ -28,12 +28,6 @@ export interface TransportOptions {
   /** Of one request, with all that it takes: a program for credentials, connecting, the whole reply. */
   readonly timeoutMs: number;
 }
-
-/** TLS settings of a connection, by Node's names. */
-type TlsSettings = Pick<
-  import('node:https').RequestOptions,
-  'ca' | 'cert' | 'key' | 'pfx' | 'passphrase' | 'rejectUnauthorized' | 'servername'
->;
 
 /**
  * Sends requests with Node's own HTTP client, with the credentials, TLS settings and proxies that the official client has. Its own
@@ -83,17 +77,13 @@ export class Transport {
   }
 
   async #sendOnce(request: Request): Promise<Reply> {
-    const options: import('node:https').RequestOptions & { headers: Record<string, string> } = { headers: {} };
-    await this.#credentials.apply(options);
-    // A token from a file may end in a line break, which no header may have.
-    const { Authorization: authorization } = options.headers;
-    if (authorization !== undefined) options.headers.Authorization = authorization.trim();
-    const agent = this.#credentials.hasProxy ? (options.agent as HttpAgent) : this.#agentFor(request.url, options);
+    const { headers, auth, tls, proxy } = await this.#credentials.settings();
     const outgoing: RequestOptions = {
-      ...options,
-      agent,
+      ...tls,
+      auth,
+      agent: proxy ?? this.#agentFor(request.url, tls),
       method: request.method,
-      headers: { 'User-Agent': 'virtlens', ...request.headers, ...options.headers },
+      headers: { 'User-Agent': 'virtlens', ...request.headers, ...headers },
       signal: request.signal,
     };
     try {
@@ -105,8 +95,7 @@ export class Transport {
     }
   }
 
-  #agentFor(url: string, { ca, cert, key, pfx, passphrase, rejectUnauthorized, servername }: TlsSettings): HttpAgent {
-    const tls: TlsSettings = { ca, cert, key, pfx, passphrase, rejectUnauthorized, servername };
+  #agentFor(url: string, tls: TlsSettings): HttpAgent {
     // An agent keeps the certificates that it began with.
     if (this.#kept === undefined || !isDeepStrictEqual(this.#kept.tls, tls)) {
       const options = { keepAlive: true, timeout: IDLE_MAX_MS };

@@ -157,7 +157,7 @@ export class Front {
       body: Buffer.concat(chunks).toString(),
     };
     const certificate = (request.socket as TLSSocket).getPeerCertificate();
-    const call = recordOf(asked, certificate.subject?.CN);
+    const call = recordOf(asked, certificate.subject === undefined ? undefined : String(certificate.subject.CN));
     this.calls.push(call);
     const reply = await this.#answer(asked, call);
     if (this.#delayMs > 0) await sleep(this.#delayMs, undefined, { ref: false });
