@@ -260,6 +260,7 @@ class ComparingStream implements EventStream {
       this.#outbox.writeAnew(true);
     }
     this.#phase = 'following';
+    logger.debug('following the events of VMs', { running: this.#vms.size });
     this.#compareAgainMs = COMPARE_AGAIN_FIRST_MS;
     this.#reported.clear('comparison');
     if (recovered > 0) logger.info('events were missed; they are concluded from what runs now', { recovered });

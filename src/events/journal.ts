@@ -1,5 +1,5 @@
-import { type FileHandle, mkdir, open, readFile, rename, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, constants, type FileHandle, mkdir, open, readFile, rename, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { describeError, errorCode } from '../base/errno.ts';
 import { quote } from '../base/text.ts';
@@ -54,22 +54,22 @@ export class Journal {
    * @throws EventsError when the directory cannot be used, or the file is not virtlens's.
    */
   async read(): Promise<JournalContents | undefined> {
-    let bytes: Buffer;
     try {
-      await mkdir(this.#dir, { recursive: true, mode: 0o700 });
+      await makeDirectory(resolve(this.#dir));
+      await access(`${this.#dir}/.`, constants.R_OK | constants.W_OK | constants.X_OK);
       const { size, isFile } = await stat(this.path).then((found) => ({ size: found.size, isFile: found.isFile() }));
       if (!isFile || size > SIZE_MAX) throw foreignFile(this.path);
-      bytes = await readFile(this.path);
+      return parse(await readFile(this.path), this.path);
     } catch (error) {
-      if (errorCode(error) === 'ENOENT' || MAY_HEAL.has(errorCode(error) ?? '')) return undefined;
+      const { code, path } = error as NodeJS.ErrnoException;
       if (error instanceof EventsError) throw error;
+      if ((code === 'ENOENT' && path === this.path) || MAY_HEAL.has(code)) return undefined;
       throw new EventsError(
         'ERR_EVENTS_STATE_DIR',
         `--state.dir ${quote(this.#dir)} cannot be used: ${describeError(error)}; give a directory that this user may write to`,
         { cause: error },
       );
     }
-    return parse(bytes, this.path);
   }
 
   /** Renames the file, so that nothing is lost and nothing of it is used; returns its new name. */
@@ -171,6 +171,24 @@ function foreignFile(path: string): EventsError {
     'ERR_EVENTS_STATE_FILE',
     `${quote(path)} is not a file that this version of virtlens has written`,
   );
+}
+
+/** As `mkdir -p`. Node's own goes round for ever where a parent that is there says ENOENT, as /proc does. */
+async function makeDirectory(dir: string): Promise<void> {
+  const make = () => mkdir(dir, { mode: 0o700 });
+  try {
+    await make();
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === 'EEXIST') return;
+    const hasParent = await stat(dirname(dir)).then(
+      () => true,
+      () => false,
+    );
+    if (code !== 'ENOENT' || hasParent) throw error;
+    await makeDirectory(dirname(dir));
+    await make();
+  }
 }
 
 async function syncDirectory(dir: string): Promise<void> {

@@ -34,12 +34,12 @@ interface Incident {
 
 interface VmMemory {
   readonly isArriving?: true;
+  readonly isPaused?: true;
   /** The guest panicked; the incident is there if it was evicted for. */
   readonly panic?: { readonly incidentId?: string };
   /** Times of I/O errors, ascending. */
   readonly ioErrorsMs?: readonly number[];
   readonly rebootMs?: number;
-  readonly dumpMs?: number;
 }
 
 /** An event joins the newest incident when it comes this soon after its last event, … */
@@ -48,8 +48,6 @@ const BURST_MS = 10_000;
 const INCIDENT_MAX_MS = 60_000;
 /** One reset gives up to three reboot events. */
 const REBOOT_SETTLE_MS = 2_000;
-/** A dump that ended so long before a stop is taken for its cause. */
-const DUMP_SETTLE_MS = 10_000;
 /** More VMs are not remembered; the one that changed longest ago is forgotten. */
 const VMS_MAX = 1_000;
 
@@ -76,7 +74,7 @@ export class Decider {
   decide(event: VmEvent, log: LogEvidence | undefined): Decision {
     const { uuid } = event.domain;
     const before = this.#vms.get(uuid) ?? {};
-    const rule = ruleOf(event, factsOf(before, event), log);
+    const rule = ruleOf(event, factsOf(before), log);
     const decision = rule === undefined ? { kind: 'ignored' as const, rule } : this.#apply(rule, event, before);
     this.#remember(uuid, remembered(event, this.#vms.get(uuid) ?? {}, decision));
     return decision;
@@ -136,12 +134,8 @@ export class Decider {
   }
 }
 
-function factsOf(memory: VmMemory, { timeMs }: VmEvent): RunFacts {
-  return {
-    isArriving: memory.isArriving === true,
-    hasPanicked: memory.panic !== undefined,
-    wasDumped: isWithin(timeMs, memory.dumpMs, DUMP_SETTLE_MS),
-  };
+function factsOf({ isArriving, isPaused, panic }: VmMemory): RunFacts {
+  return { isArriving: isArriving === true, isPaused: isPaused === true, hasPanicked: panic !== undefined };
 }
 
 /** What is to be known of a VM after an event. */
@@ -151,8 +145,6 @@ function remembered(event: VmEvent, memory: VmMemory, decision: Decision): VmMem
       return afterLifecycle(event.event, event.detail, memory, decision);
     case 'reboot':
       return decision.kind === 'repeated' ? memory : { ...memory, rebootMs: event.timeMs };
-    case 'job-completed':
-      return event.operation === 'dump' ? { ...memory, dumpMs: event.timeMs } : memory;
     default:
       return memory;
   }
@@ -166,8 +158,8 @@ function afterLifecycle(event: string, detail: string, memory: VmMemory, decisio
       return detail === 'migrated' ? { ...kept, isArriving: true } : kept;
     case 'resumed':
     case 'suspended': {
-      const { isArriving, ...rest } = memory;
-      return rest;
+      const { isArriving, isPaused, ...rest } = memory;
+      return event === 'suspended' ? { ...rest, isPaused: true } : rest;
     }
     case 'crashed':
       return { ...memory, panic: decision.kind === 'evict' ? { incidentId: decision.incidentId } : {} };

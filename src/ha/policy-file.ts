@@ -56,13 +56,12 @@ export function readPolicyFile(text: string, file: string): PolicyChanges {
   }
   let content: unknown;
   try {
-    content = document.toJS({ mapAsMap: true });
+    // A key without a value is not there.
+    content = document.toJS({ mapAsMap: true, reviver: (_, value) => value ?? undefined });
   } catch (cause) {
     throw new PolicyError(`policy ${file} is no valid YAML: ${oneLine(describeError(cause))}; correct it`, { cause });
   }
-  const root = new ConfigField(sourceOf(file), content ?? undefined).maybe((field) =>
-    field.table(['rules', 'io-error']),
-  );
+  const root = new ConfigField(sourceOf(file), content).maybe((field) => field.table(['rules', 'io-error']));
   const rules = root?.rules.maybe((field) => field.table(RULE_NAMES));
   const ioError = root?.['io-error'].maybe((field) => field.table(['count', 'window']));
   const actions: Partial<Record<RuleName, Action>> = {};

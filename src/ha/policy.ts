@@ -70,8 +70,8 @@ export interface RunFacts {
   readonly isArriving: boolean;
   /** Its guest panicked in this run. */
   readonly hasPanicked: boolean;
-  /** A dump of its memory ended just now. */
-  readonly wasDumped: boolean;
+  /** Its processors stand still. */
+  readonly isPaused: boolean;
 }
 
 /** The rule of an event; undefined for those that are of no interest here. */
@@ -112,7 +112,8 @@ function ruleOfStop({ detail }: LifecycleEvent, facts: RunFacts, log: LogEvidenc
       return failedToStart(facts, log) ? 'failed-start' : 'stopped-failed';
     case 'crashed':
       if (facts.hasPanicked) return 'panic';
-      return facts.wasDumped ? 'dump-crash' : 'stopped-crashed';
+      // A guest that does not run cannot crash; `virsh dump --crash` pauses it first and then ends it with this detail (qemu_driver.c).
+      return facts.isPaused ? 'dump-crash' : 'stopped-crashed';
     default:
       // Of a transient VM that is gone after a gap libvirt knows nothing; its log does.
       if (log?.shutdownReason === 'crashed' && !failedToStart(facts, log)) return 'stopped-failed';

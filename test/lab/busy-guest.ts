@@ -20,6 +20,9 @@ import { findProgram, runTool } from './tools.ts';
 /** What the guest writes to its serial console once its drivers are loaded and its work begins. */
 export const READY_LINE = 'virtlens-lab: guest is ready';
 
+/** A word of the kernel's command line: the guest arms its watchdog and does not feed it. */
+export const ARM_WATCHDOG = 'virtlens.arm-watchdog';
+
 const INIT = `#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev
 /bin/busybox mount -t proc proc /proc
@@ -31,6 +34,20 @@ for round in 1 2 3 4; do
 done
 for interface in /sys/class/net/eth*; do [ -e $interface ] && /bin/busybox ip link set \${interface##*/} up; done
 echo '${READY_LINE}'
+# The watchdog i6300esb without a driver: unlock and set both of its timers, unlock again for each; then enable it. Nobody feeds it.
+if /bin/busybox grep -q ${ARM_WATCHDOG} /proc/cmdline; then
+  for device in /sys/bus/pci/devices/*; do
+    [ "$(/bin/busybox cat $device/vendor $device/device | /bin/busybox tr -d '\\n')" = 0x80860x25ab ] || continue
+    echo 1 > $device/enable
+    read -r base rest < $device/resource
+    for timer in 0 4; do
+      /bin/busybox devmem $((base + 12)) 16 0x80
+      /bin/busybox devmem $((base + 12)) 16 0x86
+      /bin/busybox devmem $((base + timer)) 32 0x100
+    done
+    printf '\\002' | /bin/busybox dd of=$device/config bs=1 seek=104 conv=notrunc 2>/dev/null
+  done
+fi
 while true; do
   if [ -b /dev/vda ]; then
     /bin/busybox dd if=/dev/urandom of=/dev/vda bs=4096 count=16 conv=fsync 2>/dev/null
