@@ -8,6 +8,7 @@ import { after, afterEach, before, beforeEach, it } from 'node:test';
 import { Agent } from './lab/agent.ts';
 import { tail, waitFor } from './lab/cage.ts';
 import { describeLab } from './lab/describe.ts';
+import { createFullDiskGuest, createWatchdogGuest } from './lab/faulty-guests.ts';
 import { type Kubernetes, startKubernetes } from './lab/kubernetes/kubernetes.ts';
 import { type LibvirtHost, startLibvirt } from './lab/libvirt.ts';
 import { TOOL_PATH } from './lab/tools.ts';
@@ -156,7 +157,7 @@ const SERVERS = [
 ] as const;
 
 for (const { real, name } of SERVERS) {
-  describeLab(`virtlens ha with ${name}`, real ? ['libvirt', 'kubernetes'] : ['libvirt', 'tls'], () => {
+  describeLab(`virtlens ha with ${name}`, ['libvirt', 'busy-guest', real ? 'kubernetes' : 'tls'], () => {
     let host: LibvirtHost;
     let kubernetes: Kubernetes;
     let rig: Rig;
@@ -262,12 +263,31 @@ for (const { real, name } of SERVERS) {
     });
 
     it('makes an Eviction when a guest no longer feeds its watchdog', async () => {
-      await host.createDomain({ name: 'stuck', extraDevicesXml: "<watchdog model='ib700' action='none'/>" });
       await rig.start();
-      // The shortest time that this watchdog has, and nobody writes again.
-      await writePort(host, 'stuck', 'b', 0x443, 15);
+      await createWatchdogGuest(host, 'stuck');
       const [eviction] = await rig.untilEvictions(1);
-      assert.match(eviction!.spec.reason, /^VM stuck \(.*\): watchdog expired \(action none\), at /);
+      assert.match(eviction!.spec.reason, /^VM stuck \(.*\): watchdog expired \(action pause\), at /);
+    });
+
+    it('makes an Eviction of many I/O errors of a VM, and none of a few', async () => {
+      await rig.start(['--io-error.count=4', '--io-error.window=1h']);
+      // It is paused at the first error, and again at each attempt to go on.
+      await createFullDiskGuest(host, 'full');
+      for (let errors = 1; errors <= 3; errors++) {
+        await rig.untilDecided('io-error', 'logged', errors);
+        assert.deepEqual(await rig.evictions(), []);
+        await waitFor(
+          async () => ((await host.virsh('domstate', 'full')) === 'paused' ? true : undefined),
+          () => 'the VM is not paused',
+          WAIT_MS,
+        );
+        await host.virsh('resume', 'full');
+      }
+      const [eviction] = await rig.untilEvictions(1);
+      assert.match(
+        eviction!.spec.reason,
+        /^VM full \(.*\): I\/O error of virtio-disk0 at \/.*disk\.raw, reason enospc \(action pause\), at /,
+      );
     });
 
     it('notes a reset as a condition of the Hypervisor and leaves the others as they are', async () => {
@@ -340,7 +360,3 @@ for (const { real, name } of SERVERS) {
     });
   });
 }
-
-describeLab('virtlens ha within the limits of a container', ['libvirt', 'tls'], () => {
-  it.todo('starts and works with 128 MiB and a tenth of a core');
-});

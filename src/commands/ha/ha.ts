@@ -154,7 +154,7 @@ function readiness(parts: Parts | undefined): true | string {
   if (parts === undefined) return 'starting';
   const { connector, stream, worker } = parts;
   if (connector.session === undefined) return 'there is no connection to libvirt';
-  if (stream.status.phase === 'connecting') return 'libvirt has not said yet what runs';
+  if (stream.status.phase !== 'following') return 'libvirt has not said yet what runs';
   if (worker === undefined) return true;
   if (!stream.status.isDurable) return 'the state directory cannot be written';
   return worker.trouble ?? true;
