@@ -1,6 +1,6 @@
 // What networks and servers do to the HA agent's calls: each one ends in time, says what to do, and shows no secret.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
@@ -95,6 +95,12 @@ describe('calls to a Kubernetes API server', { skip: opensslMissing }, () => {
     await assertFails(cluster.readHypervisor(NODE, AbortSignal.abort()), 'retry', /the agent stops/);
     await kubernetes.restore();
     assert.equal(kubernetes.calls.length, calls);
+  });
+
+  it('leave nothing on the signal of the caller', async () => {
+    const stop = new AbortController();
+    for (let round = 0; round < 3; round++) await cluster.readHypervisor(NODE, stop.signal);
+    assert.equal(getEventListeners(stop.signal, 'abort').length, 0);
   });
 
   it('say that nobody listens or that connections are reset, and work again afterwards', async () => {
@@ -253,9 +259,11 @@ describe('calls to a Kubernetes API server', { skip: opensslMissing }, () => {
       const there = await openAt(server.url);
       for (let round = 0; round < 5; round++) assert.ok(await there.readHypervisor(NODE, never));
       assert.equal(sockets.size, 1);
+      await Promise.all([1, 2, 3].map(() => there.readHypervisor(NODE, never)));
+      assert.equal(sockets.size, 3);
       mayAnswerAgain = false;
       assert.ok(await there.readHypervisor(NODE, never));
-      assert.equal(sockets.size, 2);
+      assert.equal(sockets.size, 4);
     });
   });
 

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { ClusterConfigError } from '../cluster.ts';
 import { findConfigSource } from './config-source.ts';
@@ -23,8 +26,18 @@ describe('findConfigSource', () => {
     assert.equal(source.kind === 'pod' && source.server, 'https://[fd00::1]:6443');
   });
 
-  it('says what can be given when there is nothing, and does not look into the home folder', () => {
-    const HOME = '/root';
+  it('takes ~/.kube/config before the pod where it is there', () => {
+    const HOME = mkdtempSync(join(tmpdir(), 'virtlens-home-'));
+    assert.equal(findConfigSource(NOTHING, { ...POD, HOME }).kind, 'pod');
+    mkdirSync(join(HOME, '.kube'));
+    const file = join(HOME, '.kube', 'config');
+    writeFileSync(file, '');
+    assert.deepEqual(findConfigSource(NOTHING, { ...POD, HOME }), { kind: 'files', name: file, files: [file] });
+    rmSync(HOME, { recursive: true });
+  });
+
+  it('says what can be given when there is nothing', () => {
+    const HOME = '/no/such/home';
     assert.throws(
       () => findConfigSource(NOTHING, { HOME }),
       (error) =>

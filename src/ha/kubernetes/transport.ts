@@ -37,7 +37,7 @@ export class Transport {
   readonly #credentials: Credentials;
   readonly #clock: Clock;
   readonly #timeoutMs: number;
-  #kept: { readonly agent: HttpAgent; readonly tls: TlsSettings } | undefined;
+  #kept: { readonly agent: HttpAgent; readonly protocol: string; readonly tls: TlsSettings } | undefined;
 
   constructor({ credentials, clock, timeoutMs }: TransportOptions) {
     this.#credentials = credentials;
@@ -49,22 +49,26 @@ export class Transport {
   async send(request: Request): Promise<Reply> {
     const call = nameCall(request);
     const { server } = this.#credentials;
-    const deadline = new AbortController();
-    const cancel = this.#clock.schedule(this.#timeoutMs, () => deadline.abort());
-    const signal = AbortSignal.any([request.signal, deadline.signal]);
+    // By hand, since the caller's signal may live as long as the process and must not collect a listener of each call.
+    const ending = new AbortController();
+    const end = () => ending.abort();
+    request.signal.addEventListener('abort', end, { once: true });
+    if (request.signal.aborted) end();
+    const cancel = this.#clock.schedule(this.#timeoutMs, end);
     try {
-      const reply = await orAbort(this.#sendAuthorized({ ...request, signal }), signal);
+      const reply = await orAbort(this.#sendAuthorized({ ...request, signal: ending.signal }), ending.signal);
       if (reply.status >= 200 && reply.status < 300) return reply;
       throw errorOfReply(call, server, reply, this.#clock.wallMs());
     } catch (error) {
       if (error instanceof ClusterError) throw error;
       if (request.signal.aborted) throw new ClusterError('retry', `${call}: given up, because the agent stops`);
-      if (deadline.signal.aborted) {
+      if (ending.signal.aborted) {
         throw new ClusterError('retry', `${call}: no reply in ${this.#timeoutMs / 1_000} s (${server})`);
       }
       throw errorWithoutReply(call, server, error);
     } finally {
       cancel();
+      request.signal.removeEventListener('abort', end);
     }
   }
 
@@ -86,21 +90,24 @@ export class Transport {
       headers: { 'User-Agent': 'virtlens', ...request.headers, ...headers },
       signal: request.signal,
     };
-    try {
-      return await exchange(request, outgoing);
-    } catch (error) {
-      if (!(error instanceof StaleConnection)) throw error;
-      // The server had closed the connection that was kept. A request that it has carried out all the same is answered by AlreadyExists.
-      return exchange(request, outgoing);
+    for (;;) {
+      try {
+        return await exchange(request, outgoing);
+      } catch (error) {
+        // The server had closed the connection that was kept; each of those that are left is tried once. A request that was carried out
+        // all the same is answered by AlreadyExists or Conflict.
+        if (!(error instanceof StaleConnection)) throw error;
+      }
     }
   }
 
   #agentFor(url: string, tls: TlsSettings): HttpAgent {
     // An agent keeps the certificates that it began with.
-    if (this.#kept === undefined || !isDeepStrictEqual(this.#kept.tls, tls)) {
+    const { protocol } = new URL(url);
+    if (this.#kept?.protocol !== protocol || !isDeepStrictEqual(this.#kept.tls, tls)) {
       const options = { keepAlive: true, timeout: IDLE_MAX_MS };
-      const agent = url.startsWith('http:') ? new HttpAgent(options) : new HttpsAgent({ ...options, ...tls });
-      this.#kept = { agent, tls };
+      const agent = protocol === 'http:' ? new HttpAgent(options) : new HttpsAgent({ ...options, ...tls });
+      this.#kept = { agent, protocol, tls };
     }
     return this.#kept.agent;
   }
