@@ -5,6 +5,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { GROUP_VALUES } from '../src/model/collected.ts';
+import { HA_FAMILIES } from '../src/schemas/ha.ts';
 import { pveSchema } from '../src/schemas/pve/pve.ts';
 import { describeSchemas } from '../src/schemas/schema-set.ts';
 import { SELF_FAMILIES } from '../src/schemas/self.ts';
@@ -78,6 +79,7 @@ export function metricsReference(): string {
     INTRODUCTION,
     ...chapters,
     `## Proxmox VE\n\n${PVE_SUMMARY}\n\n${familyTable(pveSchema('pve').tables.flatMap(({ families }) => families))}`,
+    `## The HA agent\n\nThese are what [\`virtlens ha\`](ha.md) says of itself.\n\n${selfTable(HA_FAMILIES)}`,
     `## virtlens itself\n\nThese families do not depend on the schemes.\n\n${selfTable(SELF_FAMILIES)}`,
     `## From libvirt's statistics\n\nThe names that \`virsh domstats\` prints, and the families that carry them.\n\n${statistics}`,
   ].join('\n');

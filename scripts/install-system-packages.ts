@@ -16,6 +16,7 @@ const PACKAGES = [
   'prometheus-libvirt-exporter',
   'prometheus',
   'influxdb',
+  'etcd-server',
   'openssh-server',
   'openssh-client',
   'netcat-openbsd',

@@ -14,13 +14,15 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
   {
     'main.ts': { mayImport: ['commands', 'cli'] },
     commands: {
-      folders: ['events', 'logs', 'nova', 'pve', 'serve', 'sim', 'telegraf'],
+      folders: ['events', 'ha', 'logs', 'nova', 'pve', 'serve', 'sim', 'telegraf'],
       mayImport: [
         'cli',
         'web',
         'outputs',
         'formats',
         'schemas',
+        'ha',
+        'logs',
         'events',
         'proxmox',
         'collect',
@@ -39,6 +41,8 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
     outputs: { folders: ['logs'], mayImport: ['formats', 'model', 'base'] },
     formats: { folders: ['logs', 'testdata'], mayImport: ['model', 'base'] },
     schemas: { folders: ['extended', 'inovex', 'parts', 'pve', 'table', 'tinkoff'], mayImport: ['model', 'base'] },
+    ha: { folders: ['kubernetes', 'queue'], mayImport: ['events', 'model', 'base'] },
+    logs: { folders: ['parse'], mayImport: ['base'] },
     events: { mayImport: ['collect', 'connection', 'libvirt', 'model', 'base'] },
     proxmox: {
       folders: ['config', 'devices', 'monitor', 'process', 'storage'],

@@ -41,6 +41,12 @@ export const COMMANDS: readonly CommandInfo[] = [
     load: async () => (await import('./pve/pve.ts')).PVE,
   },
   {
+    name: 'ha',
+    summary: 'Turns failures of VMs into Evictions of their host in a Kubernetes cluster.',
+    heldSignals: ['SIGHUP'],
+    load: async () => (await import('./ha/ha.ts')).HA,
+  },
+  {
     name: 'logs',
     summary: "Delivers the logs of libvirt's daemons and of QEMU as JSON lines, over OTLP or by Fluent Forward.",
     heldSignals: ['SIGHUP'],

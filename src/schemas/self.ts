@@ -22,7 +22,7 @@ function microseconds(milliseconds: number): number {
 
 const BUILD = listTable({
   labels: ['version', 'nodeversion', 'platform', 'arch'],
-  items: ({ report }: AgentSelf) => [report.build],
+  items: ({ report }: Pick<AgentSelf, 'report'>) => [report.build],
   values: ({ version, nodeVersion, platform, arch }) => [version, nodeVersion, platform, arch],
   rows: [
     {
@@ -84,7 +84,7 @@ const COLLECTORS = listTable({
 
 const PROCESS = listTable({
   labels: [],
-  items: ({ report }: AgentSelf) => [report.process],
+  items: ({ report }: Pick<AgentSelf, 'report'>) => [report.process],
   values: () => [],
   rows: [
     {
@@ -280,7 +280,13 @@ const RPC_DURATION: FamilyInfo = {
 export const SELF_FAMILIES: readonly FamilyInfo[] = [...TABLES.flatMap(({ families }) => families), RPC_DURATION];
 
 const AGENT_EVALUATIONS = AGENT_TABLES.map((table) => table.select(() => true));
+const PROGRAM_EVALUATIONS = [BUILD, PROCESS].map((table) => table.select(() => true));
 const EVALUATIONS = TABLES.map((table) => table.select(() => true));
+
+/** Those of virtlens's own families that a program has that collects nothing. */
+export function* programFamilies(report: SelfReport): Generator<MetricFamily | typeof PAUSE, void, void> {
+  for (const evaluate of PROGRAM_EVALUATIONS) yield* evaluate({ report });
+}
 
 /** Those of virtlens's own families that say nothing of libvirt. */
 export function* agentFamilies(self: AgentSelf): Generator<MetricFamily | typeof PAUSE, void, void> {

@@ -19,8 +19,8 @@ export function reachabilityRoute({ path, isReachable }: ReachabilityOptions): R
   };
 }
 
-/** `/-/healthy`: 200 while the process runs; `/-/ready`: 200 when `isReady` returns true, 503 before. */
-export function healthRoutes({ isReady }: { readonly isReady: () => boolean }): readonly Route[] {
+/** `/-/healthy`: 200 while the process runs; `/-/ready`: 200 when `isReady` returns true, else 503, with the reason that it returns instead. */
+export function healthRoutes({ isReady }: { readonly isReady: () => boolean | string }): readonly Route[] {
   return [
     {
       path: '/-/healthy',
@@ -32,8 +32,11 @@ export function healthRoutes({ isReady }: { readonly isReady: () => boolean }): 
       path: '/-/ready',
       title: 'Readiness',
       description: 'whether it has something to serve',
-      handle: (request, response) =>
-        isReady() ? sendText(request, response, 200, 'ready\n') : sendText(request, response, 503, 'not ready\n'),
+      handle: (request, response) => {
+        const readiness = isReady();
+        if (readiness === true) return sendText(request, response, 200, 'ready\n');
+        sendText(request, response, 503, readiness === false ? 'not ready\n' : `not ready: ${readiness}\n`);
+      },
     },
   ];
 }

@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { kernelFiles } from './kernel.ts';
+import { KUBE_APISERVER } from './kubernetes/binaries.ts';
 
 /** Where programs are looked for: daemons live in sbin, which a plain PATH may lack. */
 export const TOOL_PATH = [process.env.PATH ?? '', '/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin', '/bin'].join(
@@ -22,7 +23,8 @@ export type LabPart =
   | 'polkit'
   | 'pve'
   | 'kubectl'
-  | 'fluentd';
+  | 'fluentd'
+  | 'kubernetes';
 
 const PROGRAMS: Record<LabPart, readonly string[]> = {
   libvirt: ['libvirtd', 'virtlogd', 'virsh', 'qemu-system-x86_64', 'qemu-img'],
@@ -37,6 +39,7 @@ const PROGRAMS: Record<LabPart, readonly string[]> = {
   pve: ['qemu-system-x86_64', 'qemu-img', 'gcc', 'ip'],
   kubectl: ['kubectl'],
   fluentd: ['fluentd'],
+  kubernetes: ['etcd', 'openssl'],
 };
 
 /** How programs are installed that are not in Debian. */
@@ -58,6 +61,9 @@ export function unavailable(...parts: readonly LabPart[]): string | false {
     }
     if (part === 'polkit' && findPolkitd() === undefined) {
       return 'polkitd is not installed (npm test as root on Debian or Ubuntu installs it)';
+    }
+    if (part === 'kubernetes' && !existsSync(KUBE_APISERVER)) {
+      return `there is no ${KUBE_APISERVER} (npm run lab:kubernetes builds it, once for a machine)`;
     }
     if (part === 'busy-guest' && kernelFiles() === undefined) {
       return 'the guest kernel is not there (npm test as root on Debian fetches it)';
