@@ -3,7 +3,6 @@ import { hostname } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 import { isatty } from 'node:tty';
 import { type Clock, SYSTEM_CLOCK } from '../base/clock.ts';
-import { takeSignals } from './held-signals.ts';
 
 /** What a command is given of the process and the machine it runs on. Everything else comes from its configuration. */
 export interface Machine {
@@ -24,8 +23,8 @@ export interface Machine {
   readonly onUncaughtException: (callback: (error: unknown) => void) => void;
 }
 
-/** The process that this code runs in. Signals that were held are handed over. */
-export function currentMachine(): Machine {
+/** The process that this code runs in. Who holds its signals gives `onSignal`. */
+export function currentMachine(onSignal: Machine['onSignal']): Machine {
   // An output that nobody reads any more ends no command by itself; those that live for it listen themselves.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   return {
@@ -42,7 +41,7 @@ export function currentMachine(): Machine {
     stderr: process.stderr,
     hostname: hostname(),
     clock: SYSTEM_CLOCK,
-    onSignal: takeSignals,
+    onSignal,
     onUncaughtException: (callback) => void process.on('uncaughtException', callback),
   };
 }

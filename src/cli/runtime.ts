@@ -1,37 +1,50 @@
-/**
+import { isSea } from 'node:sea';
+import { setFlagsFromString } from 'node:v8';
+
+/*
  * What makes Node.js small enough for a host's agent; measured with 200 VMs scraped without a pause, the resident set is 92 MB with
- * these and 180 MB without, for a fifth more CPU.
+ * these settings and 180 MB without, for a fifth more CPU.
  *
- * - A small young generation and a heap that grows in small steps: what a scrape leaves behind is collected soon, not saved up.
+ * Node.js and virtlens start from code caches, and V8 takes none that was made with other flags. A flag that V8 counts among these is
+ * therefore set when the start is over (`settleHeap`).
+ */
+
+/** A small young generation: what a scrape leaves behind is collected soon, not saved up. It is no matter to code caches. */
+export const START_FLAGS = ['--max-semi-space-size=1'] as const;
+
+/**
+ * - A heap that grows in small steps.
  * - No TurboFan: the baseline and mid-tier compilers do for work that comes every few seconds, and its machine code and the memory
  *   that compiling takes are the largest single part of the process.
  */
-const FLAGS = ['--max-semi-space-size=1', '--heap-growing-percent=40', '--no-turbofan'];
-
-/**
- * Keeps SIGUSR1 from opening Node's debugger. Not for a command that takes this signal: Node 26 blocks it for good then, handlers or not.
- */
-const NO_DEBUGGER = '--disable-sigusr1';
+const LATE_FLAGS = ['--heap-growing-percent=40', '--no-turbofan'] as const;
 
 /** The C library keeps freed memory, and apart for every thread, by default. */
-const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '131072' };
+export const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '131072' } as const;
 
 /**
- * Replaces the process by itself with the settings above, before anything else is loaded: they can only be given at its start, and
- * nobody should have to know them. The process keeps its id, its streams and its arguments. Where the system cannot do that, or the
- * settings are there, it does nothing.
+ * Replaces the process by itself with the flags and the environment above, before anything else is loaded: they can only be given at its
+ * start, and nobody should have to know them. The process keeps its id, its streams and its arguments. Where the system cannot do that, or
+ * the settings are there, it does nothing; the single executable has its flags inside.
  */
-export function settleRuntime({ takesSigusr1 }: { readonly takesSigusr1: boolean }): void {
+export function replaceProcess(): void {
   const { execArgv, execPath, argv, env, execve } = process;
-  if (execve === undefined || process.platform === 'win32' || execArgv.includes(FLAGS[0]!)) return;
+  if (execve === undefined || process.platform === 'win32' || isSea() || execArgv.includes(START_FLAGS[0])) return;
   // Node.js closes at execve what it inherited beyond the standard streams: sockets of systemd would be lost.
   if (env.LISTEN_PID === String(process.pid)) return;
-  const flags = takesSigusr1 ? FLAGS : [...FLAGS, NO_DEBUGGER];
   try {
-    execve.call(process, execPath, [execPath, ...flags, ...execArgv, ...argv.slice(1)], { ...ENVIRONMENT, ...env });
+    execve.call(process, execPath, [execPath, ...START_FLAGS, ...execArgv, ...argv.slice(1)], {
+      ...ENVIRONMENT,
+      ...env,
+    });
   } catch {
     // A system that forbids it (a seccomp filter, say) gets the same agent, a little larger.
   }
+}
+
+/** Sets what must wait until the start is over. */
+export function settleHeap(): void {
+  for (const flag of LATE_FLAGS) setFlagsFromString(flag);
 }
 
 /**

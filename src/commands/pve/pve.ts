@@ -31,8 +31,6 @@ const EXIT_USAGE = 2;
  */
 export const PVE: Command = {
   help: pveHelp,
-  // The exporter that it replaces prints nothing else.
-  versionLine: VERSION,
   async run(argv, machine) {
     const { stdout, stderr } = machine;
     try {
