@@ -7,9 +7,6 @@ import { findCommand } from './commands/index.ts';
 import { readProgramArguments } from './commands/programs.ts';
 import { isInformation, readVersionLine } from './commands/requests.ts';
 
-/** By then everything that a command needs at its start is loaded, also with a tenth of a core. */
-const HEAP_SETTLE_MS = 5_000;
-
 const argv = readProgramArguments(process.argv);
 const versionLine = readVersionLine(argv);
 if (versionLine === undefined) start();
@@ -28,9 +25,11 @@ function start(): void {
 /** A function, as the bundle is a script: older versions of Node.js must be able to read it up to the line that refuses them. */
 async function run(): Promise<void> {
   const { runProcess } = await import('./commands/process.ts');
-  setTimeout(settleHeap, HEAP_SETTLE_MS).unref();
+  const ended = runProcess(argv, takeSignals);
+  // When the command's modules are loaded.
+  setImmediate(settleHeap);
   // A connection that hangs must not keep a finished command alive.
-  endProcess(await runProcess(argv, takeSignals));
+  endProcess(await ended);
 }
 
 /** Without `process.stdout`, which takes longer to load than all else together. */
