@@ -80,7 +80,7 @@ function medianOf(costs: readonly StartCost[]): StartCost {
 
 /** A program from its start to its end. The shell's own `time` has the CPU of all that it waited for, in milliseconds. */
 async function measureRun(command: Program): Promise<StartCost> {
-  const script = "TIMEFORMAT='%R %U %S'; time \"$@\" > /dev/null";
+  const script = 'TIMEFORMAT=\'%R %U %S\'; time "$@" > /dev/null';
   const { stderr } = await promisify(execFile)('bash', ['-c', script, 'bash', ...command]);
   const [wall, user, system] = stderr.trim().split(' ').map(Number) as [number, number, number];
   return { wallMs: wall * 1000, cpuMs: (user + system) * 1000 };
@@ -91,7 +91,10 @@ async function measureFirstPage(program: Program, uri: string, prefix: Program):
   const port = await findFreePort();
   const address = `127.0.0.1:${port}`;
   const startedMs = performance.now();
-  await using agent = new AgentProcess([`--libvirt.uri=${uri}`, `--web.listen-address=${address}`], { program, prefix });
+  await using agent = new AgentProcess([`--libvirt.uri=${uri}`, `--web.listen-address=${address}`], {
+    program,
+    prefix,
+  });
   using scraper = new Scraper(`http://${address}/metrics`);
   const scrape = () => {
     if (agent.hasEnded) throw new Error(`virtlens ended before its first page: ${agent.log}`);

@@ -57,7 +57,9 @@ function stripped(node: string, copy: string): string {
   try {
     execFileSync('strip', [copy], { stdio: 'ignore' });
   } catch {
-    process.stderr.write('virtlens: there is no strip (package binutils): the executable keeps the symbols of Node.js\n');
+    process.stderr.write(
+      'virtlens: there is no strip (package binutils): the executable keeps the symbols of Node.js\n',
+    );
   }
   return copy;
 }

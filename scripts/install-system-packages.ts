@@ -27,6 +27,11 @@ const PACKAGES = [
   'curl',
   'gcc',
   'libc6-dev',
+  'binutils',
+  'libatomic1',
+  'lintian',
+  'rpm',
+  'systemd',
 ];
 
 /** The metapackage that names the current kernel for virtual machines. It is unpacked into the cache, never installed. */

@@ -21,10 +21,15 @@ export interface Machine {
   readonly onSignal: (signals: readonly NodeJS.Signals[], callback: () => void) => void;
   /** From now on an exception that nothing caught is given to the callback, and ends the process no longer. */
   readonly onUncaughtException: (callback: (error: unknown) => void) => void;
+  /** To be called when the command does its work: a service manager that waits for that is told. */
+  readonly notifyReady: () => void;
 }
 
+/** Makes a machine's `notifyReady` from the rest of it. */
+type CreateReadyNotice = (machine: Pick<Machine, 'env' | 'clock' | 'stderr'>) => Machine['notifyReady'];
+
 /** The process that this code runs in. Who holds its signals gives `onSignal`. */
-export function currentMachine(onSignal: Machine['onSignal']): Machine {
+export function currentMachine(onSignal: Machine['onSignal'], createReadyNotice: CreateReadyNotice): Machine {
   // An output that nobody reads any more ends no command by itself; those that live for it listen themselves.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   return {
@@ -42,6 +47,7 @@ export function currentMachine(onSignal: Machine['onSignal']): Machine {
     hostname: hostname(),
     clock: SYSTEM_CLOCK,
     onSignal,
+    notifyReady: createReadyNotice({ env: process.env, clock: SYSTEM_CLOCK, stderr: process.stderr }),
     onUncaughtException: (callback) => void process.on('uncaughtException', callback),
   };
 }

@@ -35,7 +35,10 @@ export function replaceProcess(): void {
   // Node.js closes at execve what it inherited beyond the standard streams: sockets of systemd would be lost.
   if (env.LISTEN_PID === String(process.pid)) return;
   try {
-    execve.call(process, execPath, [execPath, ...START_FLAGS, ...execArgv, ...argv.slice(1)], { ...ENVIRONMENT, ...env });
+    execve.call(process, execPath, [execPath, ...START_FLAGS, ...execArgv, ...argv.slice(1)], {
+      ...ENVIRONMENT,
+      ...env,
+    });
   } catch {
     // A system that forbids it (a seccomp filter, say) gets the same agent, a little larger.
   }

@@ -5,9 +5,13 @@ import { runTelegraf } from '../../src/commands/telegraf/telegraf.ts';
 import { makeSnapshot } from './telegraf.ts';
 
 const snapshot = makeSnapshot(['x'.repeat(Number(process.env.NAME_LENGTH ?? '1'))]);
-process.exitCode = await runTelegraf(process.argv.slice(2), currentMachine(takeSignals), () => ({
-  isConnected: true,
-  connect: async () => undefined,
-  collect: async () => snapshot,
-  close: async () => {},
-}));
+process.exitCode = await runTelegraf(
+  process.argv.slice(2),
+  currentMachine(takeSignals, () => () => {}),
+  () => ({
+    isConnected: true,
+    connect: async () => undefined,
+    collect: async () => snapshot,
+    close: async () => {},
+  }),
+);

@@ -63,6 +63,7 @@ async function serve(config: PveConfig, machine: Machine): Promise<number> {
     const web = await openWeb(config, createGather(config, host, machine), machine, logger);
     logUncaughtExceptions(machine, logger);
     machine.onSignal(['SIGHUP'], () => web.reload());
+    machine.notifyReady();
     const code = await stopped;
     await web.close();
     return code;
