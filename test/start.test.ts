@@ -40,12 +40,19 @@ describe('the start of the built program', () => {
   after(() => rmSync(directory, { recursive: true }));
 
   /** What the witness has seen of a run of the program. */
-  async function witness(name: string, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  async function witness(
+    name: string,
+    args: readonly string[],
+    {
+      env = {},
+      flags = [],
+    }: { readonly env?: Readonly<Record<string, string>>; readonly flags?: readonly string[] } = {},
+  ) {
     const path = join(directory, name);
     writeFileSync(path, '');
     const options = {
       main: program,
-      nodeOptions: [`--require=${join(directory, 'witness.cjs')}`],
+      nodeOptions: [...flags, `--require=${join(directory, 'witness.cjs')}`],
       env: { ...env, WITNESS: path },
     };
     if (args.some((arg) => arg.startsWith('--libvirt.uri'))) {
@@ -70,7 +77,7 @@ describe('the start of the built program', () => {
     for (const args of [['--version'], ['version'], ['pve', '--version']]) {
       const { starts, parts, loaded } = await witness('version', args);
       assert.deepEqual([starts, parts], [1, []]);
-      for (const name of ['http', 'net', 'tls', 'zlib', 'stream', 'child_process', 'worker_threads']) {
+      for (const name of ['http', 'net', 'tls', 'zlib', 'tty', 'child_process', 'worker_threads']) {
         assert.ok(!loaded.includes(name), `${args}: ${name}`);
       }
     }
@@ -91,14 +98,15 @@ describe('the start of the built program', () => {
   });
 
   it('starts once where the environment is set, as in its units and its container', async () => {
-    const { starts, parts } = await witness('service', ['--libvirt.uri=test:///default'], SERVICE_ENVIRONMENT);
+    const { starts, parts } = await witness('service', ['--libvirt.uri=test:///default'], {
+      env: SERVICE_ENVIRONMENT,
+    });
     assert.deepEqual([starts, parts], [1, ['main taken']]);
   });
 
   it('works without its code cache: flags of V8 from outside, or another Node.js', async () => {
     const flags = await witness('flags', ['--libvirt.uri=test:///default'], {
-      ...SERVICE_ENVIRONMENT,
-      NODE_OPTIONS: '--stack-trace-limit=20 --no-opt',
+      flags: ['--no-opt'],
     });
     assert.deepEqual(flags.parts, ['main refused']);
     const other = join(directory, 'other.js');
