@@ -1,33 +1,53 @@
 // Bundles the agent into dist/virtlens.js, and the libvirt client that other programs can use into dist/libvirt.js: one file each that
 // needs nothing but Node.js. The client's types go to dist/types.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { type BuildOptions, build } from 'esbuild';
+import { constants, zstdCompressSync } from 'node:zlib';
+import { build } from 'esbuild';
 import manifest from '../package.json' with { type: 'json' };
-
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
+import { PART_MARK } from './bundle/file-store.ts';
+import { bundleLauncher } from './bundle/launcher.ts';
+import { CODE_CACHE_KEY } from './bundle/part-reader.ts';
+import { bundleParts, COMMON, MAIN_PART, type Part } from './bundle/parts.ts';
+import { ROOT } from './bundle/root.ts';
 
 /** The oldest version of Node.js that the bundles run on. */
 const NODE_MAJOR_MIN = Number(/\d+/.exec(manifest.engines.node)![0]);
+const TARGET = `node${NODE_MAJOR_MIN}`;
 
 /** Where the agent is shipped from. */
-export const BUNDLE = join(root, 'dist', 'virtlens.js');
+export const BUNDLE = join(ROOT, 'dist', 'virtlens.js');
 
-/** Writes the agent's bundle to a file. */
-export async function buildAgent(outfile: string): Promise<void> {
-  await build({
-    ...COMMON,
-    entryPoints: [join(root, 'src/main.ts')],
-    outfile,
-    format: 'cjs',
-    target: 'node14.21',
+const ZSTD_LEVEL = 19;
+
+/** The agent's parts, and V8's code cache of the main one. */
+export interface AgentParts {
+  readonly parts: readonly Part[];
+  readonly codeCache: Buffer;
+}
+
+/** Bundles the agent's parts and makes the code cache, for the Node.js that runs this. */
+export async function bundleAgent(): Promise<AgentParts> {
+  const parts = await bundleParts({
+    target: TARGET,
     define: { BCRYPT_WORKER_SOURCE: JSON.stringify(await bundleWorker()) },
-    banner: { js: AGENT_BANNER },
-    // It is used where the sources are run, not where the thread's text is in the bundle.
-    logOverride: { 'empty-import-meta': 'silent' },
   });
+  return { parts, codeCache: makeCodeCache(parts.find(({ name }) => name === MAIN_PART)!) };
+}
+
+/** Writes the agent to a file. */
+export async function buildAgent(outfile: string): Promise<void> {
+  const { parts, codeCache } = await bundleAgent();
+  // In a syntax that older versions of Node.js can read up to the line that refuses them.
+  const launcher = await bundleLauncher('file', { target: 'node14.21', define: {}, banner: AGENT_BANNER });
+  const lines = parts.map(({ name, source }) =>
+    [name, CODE_CACHE_KEY, pack(Buffer.from(source)), name === MAIN_PART ? pack(codeCache) : '-'].join(' '),
+  );
+  const legal = parts.flatMap((part) => part.legal.split('\n')).map((line) => `// ${line}`.trimEnd());
+  mkdirSync(dirname(outfile), { recursive: true });
+  writeFileSync(outfile, `${launcher}${legal.join('\n')}\n/*${PART_MARK}${lines.join(PART_MARK)}\n*/\n`);
   chmodSync(outfile, 0o755);
   sayBuilt(outfile);
 }
@@ -36,11 +56,12 @@ export async function buildAgent(outfile: string): Promise<void> {
 export async function buildClient(outfile: string): Promise<void> {
   await build({
     ...COMMON,
-    entryPoints: [join(root, 'src/libvirt/index.ts')],
+    entryPoints: [join(ROOT, 'src/libvirt/index.ts')],
     outfile,
     format: 'esm',
-    target: `node${NODE_MAJOR_MIN}`,
+    target: TARGET,
     banner: { js: CLIENT_BANNER },
+    legalComments: 'eof',
   });
   sayBuilt(outfile);
 }
@@ -48,35 +69,43 @@ export async function buildClient(outfile: string): Promise<void> {
 /** The thread that checks passwords, as a text that the agent's bundle carries. */
 async function bundleWorker(): Promise<string> {
   const { outputFiles } = await build({
-    entryPoints: [join(root, 'src/web/auth/bcrypt-worker.ts')],
-    bundle: true,
+    ...COMMON,
+    entryPoints: [join(ROOT, 'src/web/auth/bcrypt-worker.ts')],
     write: false,
     minify: true,
-    platform: 'node',
     format: 'cjs',
-    target: `node${NODE_MAJOR_MIN}`,
+    target: TARGET,
     legalComments: 'inline',
-    logLevel: 'warning',
   });
   return outputFiles[0]!.text;
+}
+
+/** What V8 has compiled of the part after a few scrapes, as its code cache. */
+function makeCodeCache({ source }: Part): Buffer {
+  const folder = mkdtempSync(join(tmpdir(), 'virtlens-build-'));
+  try {
+    const [part, outfile] = [join(folder, 'part.js'), join(folder, 'part.cache')];
+    writeFileSync(part, source);
+    const script = join(ROOT, 'scripts', 'bundle', 'make-code-cache.ts');
+    // An option of Node.js from outside could change V8's flags, and then no start would take the cache.
+    const { NODE_OPTIONS: _, ...env } = process.env;
+    execFileSync(process.execPath, [script, part, outfile], { env, stdio: ['ignore', 'ignore', 'inherit'] });
+    return readFileSync(outfile);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function pack(bytes: Buffer): string {
+  return zstdCompressSync(bytes, { params: { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL } }).toString('base64');
 }
 
 /** Writes the types of the libvirt client to a folder: `libvirt/index.d.ts` and what it imports. */
 export function buildTypes(outDir: string): void {
   rmSync(outDir, { recursive: true, force: true });
-  const tsc = join(root, 'node_modules', '.bin', 'tsc');
-  execFileSync(tsc, ['-p', join(root, 'scripts', 'types.tsconfig.json'), '--outDir', outDir], { stdio: 'inherit' });
+  const tsc = join(ROOT, 'node_modules', '.bin', 'tsc');
+  execFileSync(tsc, ['-p', join(ROOT, 'scripts', 'types.tsconfig.json'), '--outDir', outDir], { stdio: 'inherit' });
 }
-
-/** What both bundles have in common. */
-const COMMON = {
-  bundle: true,
-  platform: 'node',
-  // ssh2 looks for native helpers and goes on without them; virtlens ships none.
-  external: ['cpu-features', '*.node'],
-  legalComments: 'eof',
-  logLevel: 'warning',
-} as const satisfies BuildOptions;
 
 /**
  * The first lines of the agent. It is a script that is good as CommonJS and as an ES module, whichever the package.json around it makes of
@@ -91,7 +120,6 @@ if (Number(process.versions.node.split('.')[0]) < ${NODE_MAJOR_MIN}) {
   process.exit(1);
 }
 var require = typeof require === 'function' ? require : process.getBuiltinModule('node:module').createRequire(process.argv[1]);
-var __dirname = typeof __dirname === 'string' ? __dirname : require('node:path').dirname(process.argv[1]);
 `.trim();
 
 /** The library's: CommonJS dependencies use require and __dirname, which ES modules do not have. */
@@ -102,11 +130,11 @@ const __dirname = import.meta.dirname;
 `.trim();
 
 function sayBuilt(outfile: string): void {
-  process.stderr.write(`${relative(root, outfile)}: ${Math.round(statSync(outfile).size / 1024)} KiB\n`);
+  process.stderr.write(`${relative(ROOT, outfile)}: ${Math.round(statSync(outfile).size / 1024)} KiB\n`);
 }
 
 if (import.meta.main) {
   await buildAgent(BUNDLE);
-  await buildClient(join(root, 'dist', 'libvirt.js'));
-  buildTypes(join(root, 'dist', 'types'));
+  await buildClient(join(ROOT, 'dist', 'libvirt.js'));
+  buildTypes(join(ROOT, 'dist', 'types'));
 }

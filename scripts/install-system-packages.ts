@@ -29,6 +29,11 @@ const PACKAGES = [
   'kubernetes-client',
   'gcc',
   'libc6-dev',
+  'binutils',
+  'libatomic1',
+  'lintian',
+  'rpm',
+  'systemd',
 ];
 
 /** The metapackage that names the current kernel for virtual machines. It is unpacked into the cache, never installed. */

@@ -1,21 +1,43 @@
 #!/usr/bin/env node
-import { holdSignals } from './cli/held-signals.ts';
-import { endProcess, settleRuntime } from './cli/runtime.ts';
+// The start of the process. In the shipped file this and what it imports statically is a small launcher; the rest is compiled when it is needed.
+import { writeSync } from 'node:fs';
+import { holdSignals, takeSignals } from './cli/held-signals.ts';
+import { endProcess, replaceProcess, settleHeap } from './cli/runtime.ts';
 import { findCommand } from './commands/index.ts';
+import { readProgramArguments } from './commands/programs.ts';
+import { isInformation, readVersionLine } from './commands/requests.ts';
 
-const argv = process.argv.slice(2);
-const heldSignals = findCommand(argv)?.heldSignals ?? [];
-settleRuntime({ takesSigusr1: heldSignals.includes('SIGUSR1') });
-// A signal may come before the rest is loaded.
-holdSignals(heldSignals);
-void main();
+const argv = readProgramArguments(process.argv);
+const versionLine = readVersionLine(argv);
+if (versionLine === undefined) start();
+else printVersion(versionLine);
+
+function start(): void {
+  if (!isInformation(argv)) replaceProcess();
+  const heldSignals = findCommand(argv)?.heldSignals ?? [];
+  // A signal may come before the rest is loaded.
+  holdSignals(heldSignals);
+  // Else Node opens its debugger.
+  if (!heldSignals.includes('SIGUSR1')) process.on('SIGUSR1', () => {});
+  void run();
+}
 
 /** A function, as the bundle is a script: older versions of Node.js must be able to read it up to the line that refuses them. */
-async function main(): Promise<void> {
-  const [{ runCommand }, { currentMachine }] = await Promise.all([
-    import('./commands/run.ts'),
-    import('./cli/machine.ts'),
-  ]);
+async function run(): Promise<void> {
+  const { runProcess } = await import('./commands/process.ts');
+  const ended = runProcess(argv, takeSignals);
+  // When the command's modules are loaded.
+  setImmediate(settleHeap);
   // A connection that hangs must not keep a finished command alive.
-  endProcess(await runCommand(argv, currentMachine()));
+  endProcess(await ended);
+}
+
+/** Without `process.stdout`, which takes longer to load than all else together. */
+function printVersion(line: string): void {
+  try {
+    writeSync(1, line);
+  } catch {
+    // A pipe that is full for the moment, or that nobody reads any more.
+    process.stdout.on('error', () => {}).write(line);
+  }
 }

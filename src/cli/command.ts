@@ -4,8 +4,6 @@ import type { Machine } from './machine.ts';
 export interface Command {
   /** What `--help` prints. */
   help(): string;
-  /** What `--version` prints; `virtlens VERSION` by default. */
-  readonly versionLine?: string;
   /** Settles with the exit code. Not called for `--help` and `--version`. */
   run(argv: readonly string[], machine: Machine): Promise<number>;
 }

@@ -3,7 +3,6 @@ import { hostname } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 import { isatty } from 'node:tty';
 import { type Clock, SYSTEM_CLOCK } from '../base/clock.ts';
-import { takeSignals } from './held-signals.ts';
 
 /** What a command is given of the process and the machine it runs on. Everything else comes from its configuration. */
 export interface Machine {
@@ -24,10 +23,15 @@ export interface Machine {
   readonly onSignal: (signals: readonly NodeJS.Signals[], callback: () => void) => void;
   /** From now on an exception that nothing caught is given to the callback, and ends the process no longer. */
   readonly onUncaughtException: (callback: (error: unknown) => void) => void;
+  /** To be called when the command does its work: a service manager that waits for that is told. */
+  readonly notifyReady: () => void;
 }
 
-/** The process that this code runs in. Signals that were held are handed over. */
-export function currentMachine(): Machine {
+/** Makes a machine's `notifyReady` from the rest of it. */
+type CreateReadyNotice = (machine: Pick<Machine, 'env' | 'clock' | 'stderr'>) => Machine['notifyReady'];
+
+/** The process that this code runs in. Who holds its signals gives `onSignal`. */
+export function currentMachine(onSignal: Machine['onSignal'], createReadyNotice: CreateReadyNotice): Machine {
   // An output that nobody reads any more ends no command by itself; those that live for it listen themselves.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   return {
@@ -47,7 +51,8 @@ export function currentMachine(): Machine {
       return readBootId();
     },
     clock: SYSTEM_CLOCK,
-    onSignal: takeSignals,
+    onSignal,
+    notifyReady: createReadyNotice({ env: process.env, clock: SYSTEM_CLOCK, stderr: process.stderr }),
     onUncaughtException: (callback) => void process.on('uncaughtException', callback),
   };
 }

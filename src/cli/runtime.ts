@@ -1,55 +1,63 @@
+import { isSea } from 'node:sea';
 import { setFlagsFromString } from 'node:v8';
 
-/**
+/*
  * What makes Node.js small enough for a host's agent; measured with 200 VMs scraped without a pause, the resident set is 92 MB with
- * these and 180 MB without, for a fifth more CPU.
+ * these settings and 180 MB without, for a fifth more CPU.
  *
- * - A small young generation (`SMALL_HOST`: it does not grow) and a heap that grows in small steps: what a scrape leaves behind is
- *   collected soon, not saved up.
+ * Node.js and virtlens start from code caches, and V8 takes none that was made with other flags. Flags that V8 counts among these are
+ * therefore set when the modules are loaded (`settleHeap`).
+ */
+
+/** How large the young generation of a large host may become. It is no matter to code caches. */
+export const START_FLAGS = ['--max-semi-space-size=16'] as const;
+
+/**
+ * - A young generation that does not grow and a heap that grows in small steps: what a scrape leaves behind is collected soon, not saved
+ *   up. V8 takes a factor of 1 only while it runs.
  * - No TurboFan: the baseline and mid-tier compilers do for work that comes every few seconds, and its machine code and the memory
  *   that compiling takes are the largest single part of the process. It cannot be had later either: what the mid-tier compiler makes
  *   without it never asks for it.
  */
-const FLAGS = ['--max-semi-space-size=16', '--heap-growing-percent=40', '--no-turbofan'];
-
-/** V8 takes a factor of 1 only while it runs. */
-const SMALL_HOST = '--semi-space-growth-factor=1';
+const LATE_FLAGS = ['--semi-space-growth-factor=1', '--heap-growing-percent=40', '--no-turbofan'] as const;
 
 /**
  * For a host with many VMs the same settings make the garbage collector copy and mark without end: what a scrape leaves is many times the
  * young generation. These can be set while V8 runs.
  */
-const LARGE_HOST = ['--semi-space-growth-factor=2', '--heap-growing-percent=100'];
+const LARGE_HOST = ['--semi-space-growth-factor=2', '--heap-growing-percent=100'] as const;
 /** So many VMs make a large host, */
 const LARGE_HOST_VMS = 500;
 /** where the process may have so much memory; a host of 1,000 VMs needs half of it then. */
 const LARGE_HOST_BYTES = 256 * 2 ** 20;
 
-/**
- * Keeps SIGUSR1 from opening Node's debugger. Not for a command that takes this signal: Node 26 blocks it for good then, handlers or not.
- */
-const NO_DEBUGGER = '--disable-sigusr1';
-
 /** The C library keeps freed memory, and apart for every thread, by default. */
-const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '131072' };
+const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '131072' } as const;
 
 /**
- * Replaces the process by itself with the settings above, before anything else is loaded: they can only be given at its start, and
- * nobody should have to know them. The process keeps its id, its streams and its arguments. Where the system cannot do that, or the
- * settings are there, it does nothing.
+ * Replaces the process by itself with the environment and the flags above, before anything else is loaded: they can only be given at its
+ * start, and nobody should have to know them. The process keeps its id, its streams and its arguments. It does nothing where the system
+ * cannot do that, where the environment is set already, as a service's unit does to save the second start, and in the single executable.
  */
-export function settleRuntime({ takesSigusr1 }: { readonly takesSigusr1: boolean }): void {
+export function replaceProcess(): void {
   const { execArgv, execPath, argv, env, execve } = process;
-  if (execArgv.includes(FLAGS[0]!)) return setFlagsFromString(SMALL_HOST);
-  if (execve === undefined || process.platform === 'win32') return;
+  if (execve === undefined || process.platform === 'win32' || isSea()) return;
+  if (Object.keys(ENVIRONMENT).every((name) => env[name] !== undefined)) return;
   // Node.js closes at execve what it inherited beyond the standard streams: sockets of systemd would be lost.
   if (env.LISTEN_PID === String(process.pid)) return;
-  const flags = takesSigusr1 ? FLAGS : [...FLAGS, NO_DEBUGGER];
   try {
-    execve.call(process, execPath, [execPath, ...flags, ...execArgv, ...argv.slice(1)], { ...ENVIRONMENT, ...env });
+    execve.call(process, execPath, [execPath, ...START_FLAGS, ...execArgv, ...argv.slice(1)], {
+      ...ENVIRONMENT,
+      ...env,
+    });
   } catch {
     // A system that forbids it (a seccomp filter, say) gets the same agent, a little larger.
   }
+}
+
+/** Sets what must wait until the modules are loaded. */
+export function settleHeap(): void {
+  for (const flag of LATE_FLAGS) setFlagsFromString(flag);
 }
 
 /** Says how many VMs the host has: with many of them the process becomes larger and its scrapes cheaper, for good. */

@@ -7,9 +7,11 @@ export interface CommandInfo {
   readonly summary: string;
   /**
    * Signals that the command takes and that may come while it is still being loaded: they are kept for it, instead of ending the
-   * process. With SIGUSR1 among them, Node's debugger is left as it is, since switching it off blocks that signal.
+   * process.
    */
   readonly heldSignals: readonly NodeJS.Signals[];
+  /** `--version` prints the number alone, without the program's name. */
+  readonly isVersionBare?: boolean;
   /** Loads it. Only the command that runs is loaded: a server should not carry the others in its memory. */
   readonly load: () => Promise<Command>;
 }
@@ -36,6 +38,8 @@ export const COMMANDS: readonly CommandInfo[] = [
   },
   {
     name: 'pve',
+    // The exporter that it replaces prints nothing else.
+    isVersionBare: true,
     summary: 'Stands in for pve_local_exporter: metrics of a Proxmox VE node.',
     heldSignals: ['SIGHUP'],
     load: async () => (await import('./pve/pve.ts')).PVE,

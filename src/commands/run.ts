@@ -1,12 +1,17 @@
-import { asksFor, HELP_ARGUMENTS, VERSION_ARGUMENT } from '../cli/flags.ts';
+import { asksFor, HELP_ARGUMENTS } from '../cli/flags.ts';
 import type { Machine } from '../cli/machine.ts';
-import { VERSION } from '../cli/version.ts';
 import { COMMANDS, findCommand, isNamed } from './index.ts';
+import { readVersionLine } from './requests.ts';
 
 /** Runs the command that the first argument names, or the first of all when it is a flag or missing. Settles with the exit code. */
 export async function runCommand(argv: readonly string[], machine: Machine): Promise<number> {
   // `virtlens help nova` is `virtlens nova --help`.
-  const args = argv[0] === 'help' ? [...argv.slice(1, 2), '--help'] : argv[0] === 'version' ? [VERSION_ARGUMENT] : argv;
+  const args = argv[0] === 'help' ? [...argv.slice(1, 2), '--help'] : argv;
+  const versionLine = readVersionLine(args);
+  if (versionLine !== undefined) {
+    machine.stdout.write(versionLine);
+    return 0;
+  }
   const info = findCommand(args);
   if (info === undefined) {
     const names = COMMANDS.map(({ name }) => name).join(', ');
@@ -17,10 +22,6 @@ export async function runCommand(argv: readonly string[], machine: Machine): Pro
   const ownArgs = isNamed(args) ? args.slice(1) : args;
   if (asksFor(ownArgs, ...HELP_ARGUMENTS)) {
     machine.stdout.write(command.help() + (isNamed(args) ? '' : listCommands()));
-    return 0;
-  }
-  if (asksFor(ownArgs, VERSION_ARGUMENT)) {
-    machine.stdout.write(`${command.versionLine ?? `virtlens ${VERSION}`}\n`);
     return 0;
   }
   return command.run(ownArgs, machine);

@@ -13,6 +13,8 @@ export interface AgentOptions {
   readonly cwd?: string;
   /** The program: `src/main.ts` unless said otherwise. */
   readonly main?: string;
+  /** The words of a command that is virtlens, instead of Node.js with `main`: the single executable, or a link. */
+  readonly program?: readonly string[];
   /** Options of Node.js. */
   readonly nodeOptions?: readonly string[];
   /** A command that starts it in turn, such as one that enters a control group. */
@@ -34,8 +36,8 @@ export class AgentProcess implements AsyncDisposable {
   #ending: Ending | undefined;
 
   constructor(args: readonly string[], options: AgentOptions = {}) {
-    const node = [process.execPath, ...(options.nodeOptions ?? []), options.main ?? MAIN, ...args];
-    const [program, ...rest] = [...(options.prefix ?? []), ...node];
+    const node = [process.execPath, ...(options.nodeOptions ?? []), options.main ?? MAIN];
+    const [program, ...rest] = [...(options.prefix ?? []), ...(options.program ?? node), ...args];
     this.child = spawn(program!, rest, {
       cwd: options.cwd ?? '/',
       // Nothing of the tester's own: no keys, no proxies, no Node options.

@@ -61,6 +61,12 @@ export class TestMachine implements Machine {
     this.uncaughtExceptionHandler = callback;
   };
 
+  isReady = false;
+
+  readonly notifyReady: Machine['notifyReady'] = () => {
+    this.isReady = true;
+  };
+
   /** The signals that are handled. */
   get signals(): readonly NodeJS.Signals[] {
     return [...this.#handlers.keys()];

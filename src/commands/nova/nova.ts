@@ -76,6 +76,7 @@ async function serve(
       clock,
     });
     logUncaughtExceptions(machine, logger);
+    machine.notifyReady();
     say(`metrics of ${uri.text} at http://${web.addresses[0]}${path}, errors in ${resolve(logFile)}`);
     // So that the first scrape finds a connection. A daemon that is away is the collector's to log, and to try again.
     void collector.connect().then((error) => {

@@ -31,8 +31,6 @@ const EXIT_USAGE = 2;
  */
 export const PVE: Command = {
   help: pveHelp,
-  // The exporter that it replaces prints nothing else.
-  versionLine: VERSION,
   async run(argv, machine) {
     const { stdout, stderr } = machine;
     try {
@@ -65,6 +63,7 @@ async function serve(config: PveConfig, machine: Machine): Promise<number> {
     const web = await openWeb(config, createGather(config, host, machine), machine, logger);
     logUncaughtExceptions(machine, logger);
     machine.onSignal(['SIGHUP'], () => web.reload());
+    machine.notifyReady();
     const code = await stopped;
     await web.close();
     return code;

@@ -87,6 +87,7 @@ async function serve(config: ServeConfig, machine: Machine): Promise<number> {
     const web = await openWeb(config, { gather, isReady: () => isTried, isReachable }, logger, machine);
     logUncaughtExceptions(machine, logger);
     machine.onSignal(['SIGHUP'], () => web.reload());
+    machine.notifyReady();
     void collector.connect().then((error) => {
       isTried = true;
       if (error === undefined || !canNeverWork(error)) return;

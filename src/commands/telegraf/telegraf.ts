@@ -90,6 +90,7 @@ async function gatherUntilEnd(
   loop = startTelegrafLoop(session.gatherers, machine.clock, logger);
   machine.onSignal(['SIGTERM', 'SIGINT'], stop);
   machine.onSignal(['SIGHUP', 'SIGUSR1', 'SIGUSR2'], loop.prompt);
+  machine.notifyReady();
   // Without Telegraf around it, a service that writes to InfluxDB has /dev/null for its standard input and goes on.
   const follows = config.influx === undefined || !machine.isStdinNull;
   const unfollow = follows ? followStandardInput(machine.stdin, loop, logger) : () => {};

@@ -1,0 +1,24 @@
+# The image: the single executable on a small base, as a user without rights, on a root file system that may be read-only.
+#   docker build --tag virtlens .
+#   docker run --read-only --cap-drop=ALL -p 9177:9177 -v /run/libvirt:/run/libvirt:ro virtlens
+FROM node:26.10.0-bookworm-slim AS build
+RUN apt-get update && apt-get install -y --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
+WORKDIR /build
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --no-audit
+COPY . .
+RUN npm run build:binary
+
+FROM debian:bookworm-slim
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libatomic1 libstdc++6 \
+  && rm -rf /var/lib/apt/lists/*
+COPY --from=build /build/dist/virtlens /usr/bin/virtlens
+COPY LICENSE /usr/share/doc/virtlens/LICENSE
+# What a process started once has of the settings in docs/install.md.
+ENV MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=131072
+USER 65534:65534
+EXPOSE 9177
+# There is no curl in the image, and bash can speak HTTP by itself.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
+  CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/${VIRTLENS_PORT:-9177} && printf 'GET /-/healthy HTTP/1.0\\r\\n\\r\\n' >&3 && read -r line <&3 && [[ $line == *' 200 '* ]]"]
+ENTRYPOINT ["/usr/bin/virtlens"]

@@ -1,0 +1,28 @@
+// Makes the packages of this version in dist/: .deb and .rpm, whichever of the distributions' tools are here, with the executable of
+// `npm run build:binary`.
+import { spawnSync } from 'node:child_process';
+import { join, relative } from 'node:path';
+import manifest from '../package.json' with { type: 'json' };
+import { BINARY, buildBinary } from './build-binary.ts';
+import { ROOT } from './bundle/root.ts';
+import { buildDeb } from './packages/deb.ts';
+import type { PackageOptions } from './packages/description.ts';
+import { buildRpm } from './packages/rpm.ts';
+
+const FORMS: readonly (readonly [tool: string, debianPackage: string, build: (options: PackageOptions) => string])[] = [
+  ['dpkg-deb', 'dpkg', buildDeb],
+  ['rpmbuild', 'rpm', buildRpm],
+];
+
+await buildBinary(BINARY);
+for (const [tool, debianPackage, buildPackage] of FORMS) {
+  if (spawnSync(tool, ['--version']).error !== undefined) {
+    process.stderr.write(
+      `virtlens: there is no ${tool} (Debian's package ${debianPackage}): its package is not built\n`,
+    );
+    process.exitCode = 1;
+    continue;
+  }
+  const path = buildPackage({ version: manifest.version, binary: BINARY, outDir: join(ROOT, 'dist') });
+  process.stderr.write(`${relative(ROOT, path)}\n`);
+}
