@@ -278,12 +278,16 @@ test('garbage in a reply of success is no failure; replies without end or withou
     /^503 Service Unavailable: x+… \(\d+ more characters\)$/,
   );
   const before = receiver.requests.length;
-  receiver.reply = (response) => void response.writeHead(200).write('x');
+  const brokenOff = Promise.withResolvers<void>();
+  receiver.reply = (response) => {
+    response.on('close', brokenOff.resolve).writeHead(200).write('x');
+  };
   const late = failure(sink.send(logBatch(1)));
   await receiver.requestCount(before + 1);
   await settle();
   await clock.advance(10_000);
   assert.equal((await late).message, 'no reply within 10s');
+  await brokenOff.promise;
   receiver.reply = (response) => void response.destroy();
   await assert.rejects(sink.send(logBatch(1)));
   receiver.reply = takeAll;
