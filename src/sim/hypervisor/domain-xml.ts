@@ -1,4 +1,4 @@
-import type { DiskDescription, DiskSource, InterfaceDescription, VmHardware } from '../description/vm-description.ts';
+import type { DiskDescription, DiskSource, InterfaceDescription } from '../description/vm-description.ts';
 import type { VirtualMachine } from './virtual-machine.ts';
 
 /** The domain XML of a VM, as libvirt 9 writes it for a QEMU guest; one that the description brought is served as it is. */
@@ -14,7 +14,7 @@ ${optionalElement('title', hardware.title)}${optionalElement('description', hard
 }  <memory unit='KiB'>${hardware.memoryKiB}</memory>
   <currentMemory unit='KiB'>${hardware.currentMemoryKiB}</currentMemory>
   <vcpu placement='static'${hardware.vcpus === hardware.maxVcpus ? '' : ` current='${hardware.vcpus}'`}>${hardware.maxVcpus}</vcpu>
-${hardware.iothreads === 0 ? '' : `  <iothreads>${hardware.iothreads}</iothreads>\n`}${formatPins(hardware)}  <os>
+${formatIoThreads(vm)}${formatCpuTune(vm)}  <os>
     <type arch='x86_64' machine='pc-q35-7.2'>hvm</type>
     <boot dev='hd'/>
   </os>
@@ -27,7 +27,7 @@ ${hardware.iothreads === 0 ? '' : `  <iothreads>${hardware.iothreads}</iothreads
   <on_poweroff>destroy</on_poweroff>
   <on_reboot>restart</on_reboot>
   <on_crash>destroy</on_crash>
-  <devices>
+${formatPerf(vm)}  <devices>
     <emulator>/usr/bin/qemu-system-x86_64</emulator>
 ${hardware.disks.map((disk, index) => formatDisk(disk, index, live)).join('')}    <controller type='usb' index='0' model='qemu-xhci'/>
     <controller type='pci' index='0' model='pcie-root'/>
@@ -44,10 +44,22 @@ function optionalElement(name: string, text: string | undefined): string {
   return text === undefined ? '' : `  <${name}>${escapeText(text)}</${name}>\n`;
 }
 
-function formatPins(hardware: VmHardware): string {
-  if (hardware.vcpuPins.length === 0) return '';
-  const pins = hardware.vcpuPins.map((cpus, vcpu) => `    <vcpupin vcpu='${vcpu}' cpuset='${escapeText(cpus)}'/>\n`);
-  return `  <cputune>\n${pins.join('')}  </cputune>\n`;
+function formatIoThreads(vm: VirtualMachine): string {
+  const count = Math.max(vm.hardware.iothreads, vm.hasGivenStats('iothread.') ? 1 : 0);
+  return count === 0 ? '' : `  <iothreads>${count}</iothreads>\n`;
+}
+
+function formatCpuTune(vm: VirtualMachine): string {
+  const { vcpuPins } = vm.hardware;
+  const parts = vcpuPins.map((cpus, vcpu) => `    <vcpupin vcpu='${vcpu}' cpuset='${escapeText(cpus)}'/>\n`);
+  if (vm.hasGivenStats('memory.')) {
+    parts.push("    <memorytune vcpus='0'>\n      <monitor vcpus='0'/>\n    </memorytune>\n");
+  }
+  return parts.length === 0 ? '' : `  <cputune>\n${parts.join('')}  </cputune>\n`;
+}
+
+function formatPerf(vm: VirtualMachine): string {
+  return vm.hasGivenStats('perf.') ? "  <perf>\n    <event name='cpu_cycles' enabled='yes'/>\n  </perf>\n" : '';
 }
 
 /** One disk's element. */

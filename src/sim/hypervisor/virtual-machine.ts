@@ -231,6 +231,12 @@ export class VirtualMachine {
     return this.#stats;
   }
 
+  /** Whether it was given statistics whose names begin so: then its XML must say that it has what they are of. */
+  hasGivenStats(prefix: string): boolean {
+    const given = [...(this.description.stats ?? []).map(({ field }) => field), ...this.#overridesNow().keys()];
+    return given.some((field) => field.startsWith(prefix));
+  }
+
   #listStats(): readonly Stat[] {
     return this.#stats ?? applyOverrides(listStats(this), this.#overridesNow());
   }
