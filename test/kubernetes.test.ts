@@ -16,6 +16,7 @@ import type { KubeReply } from './lab/kubernetes/api.ts';
 import type { RecordedCall } from './lab/kubernetes/front.ts';
 import { type Kubernetes, startKubernetes } from './lab/kubernetes/kubernetes.ts';
 import { type ClusterRole, readManifest } from './lab/kubernetes/rbac.ts';
+import { opensslMissing } from './support/certificates.ts';
 
 const NODE = 'node-1';
 const GROUP = 'kvm.cloud.sap';
@@ -35,7 +36,7 @@ const REBOOT: Condition = {
 };
 const { signal } = new AbortController();
 
-describe('the stand-in API server', () => suite(false));
+describe('the stand-in API server', { skip: opensslMissing }, () => suite(false));
 describeLab('a real kube-apiserver', ['kubernetes'], () => suite(true));
 
 function suite(real: boolean): void {
