@@ -25,6 +25,8 @@ const PACKAGES = [
   'polkitd',
   'dbus',
   'curl',
+  'systemd-journal-remote',
+  'procps',
   'gcc',
   'libc6-dev',
 ];
