@@ -20,7 +20,8 @@ export type LabPart =
   | 'exporter'
   | 'influxdb'
   | 'polkit'
-  | 'pve';
+  | 'pve'
+  | 'fluentd';
 
 const PROGRAMS: Record<LabPart, readonly string[]> = {
   libvirt: ['libvirtd', 'virtlogd', 'virsh', 'qemu-system-x86_64', 'qemu-img'],
@@ -33,7 +34,11 @@ const PROGRAMS: Record<LabPart, readonly string[]> = {
   influxdb: ['influxd'],
   polkit: ['dbus-daemon', 'dbus-send', 'setpriv'],
   pve: ['qemu-system-x86_64', 'qemu-img', 'gcc', 'ip'],
+  fluentd: ['fluentd'],
 };
+
+/** How programs are installed that are not in Debian. */
+const INSTALLED_BY: Readonly<Record<string, string>> = { fluentd: 'gem install fluentd installs it' };
 
 let namespaceRefusal: string | false | undefined;
 
@@ -46,7 +51,7 @@ export function unavailable(...parts: readonly LabPart[]): string | false {
   for (const part of parts) {
     for (const program of PROGRAMS[part]) {
       if (findProgram(program) === undefined) {
-        return `${program} is not installed (npm test as root on Debian or Ubuntu installs it)`;
+        return `${program} is not installed (${INSTALLED_BY[program] ?? 'npm test as root on Debian or Ubuntu installs it'})`;
       }
     }
     if (part === 'polkit' && findPolkitd() === undefined) {

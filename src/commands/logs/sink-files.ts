@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { describeError } from '../../base/errno.ts';
@@ -62,29 +63,29 @@ export async function readTlsSettings(prefix: string, flags: TlsFlags): Promise<
     throw new FlagError('ERR_FLAG_NO_VALUE', `--${prefix}.${given} needs --${prefix}.${missing}`);
   }
   const ca = caFile === undefined ? undefined : await readFlagFile(`${prefix}.ca-file`, caFile);
-  // OpenSSL takes a file without any certificate, and would then trust no server.
-  if (ca !== undefined && !ca.includes('-----BEGIN CERTIFICATE-----')) {
-    throw new FlagError('ERR_FLAG_VALUE', `--${prefix}.ca-file=${caFile} holds no certificate; name a PEM file`);
-  }
-  checkContext(`--${prefix}.ca-file=${caFile} cannot be used`, { ca });
+  if (ca !== undefined) checkAuthority(`--${prefix}.ca-file=${caFile}`, ca);
   if (certFile === undefined || keyFile === undefined)
     return { ca, client: undefined, isVerified: !insecureSkipVerify };
   const cert = await readFlagFile(`${prefix}.cert-file`, certFile);
   const key = await readFlagFile(`${prefix}.key-file`, keyFile);
-  checkContext(`--${prefix}.cert-file=${certFile} and --${prefix}.key-file=${keyFile} cannot be used`, { cert, key });
+  checkPair(`--${prefix}.cert-file=${certFile} and --${prefix}.key-file=${keyFile} cannot be used`, { cert, key });
   return { ca, client: { cert, key }, isVerified: !insecureSkipVerify };
 }
 
-function checkContext(
-  what: string,
-  { ca, cert, key }: { readonly ca?: string | undefined; readonly cert?: string; readonly key?: string },
-): void {
+/** OpenSSL takes a file without a good certificate, and would then trust no server. */
+function checkAuthority(what: string, ca: string): void {
+  const wrong = (rule: string, cause?: unknown) => new FlagError('ERR_FLAG_VALUE', `${what} ${rule}`, { cause });
+  if (!ca.includes('-----BEGIN CERTIFICATE-----')) throw wrong('holds no certificate; name a PEM file');
   try {
-    createSecureContext({
-      ...(ca !== undefined && { ca }),
-      ...(cert !== undefined && { cert }),
-      ...(key !== undefined && { key }),
-    });
+    new X509Certificate(ca);
+  } catch (error) {
+    throw wrong(`holds a certificate that cannot be read: ${describeError(error)}; name another file`, error);
+  }
+}
+
+function checkPair(what: string, pair: { readonly cert: string; readonly key: string }): void {
+  try {
+    createSecureContext(pair);
   } catch (error) {
     const rule = `${what}: ${describeError(error)}; name PEM files that belong together, the key without a passphrase`;
     throw new FlagError('ERR_FLAG_VALUE', rule, { cause: error });
