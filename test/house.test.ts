@@ -21,6 +21,7 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
         'outputs',
         'formats',
         'schemas',
+        'logs',
         'proxmox',
         'collect',
         'connection',
@@ -35,6 +36,7 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
     outputs: { folders: ['logs'], mayImport: ['formats', 'model', 'base'] },
     formats: { folders: ['logs', 'testdata'], mayImport: ['model', 'base'] },
     schemas: { folders: ['extended', 'inovex', 'parts', 'pve', 'table', 'tinkoff'], mayImport: ['model', 'base'] },
+    logs: { folders: ['checkpoint', 'delivery', 'parse', 'sources'], mayImport: ['model', 'base'] },
     proxmox: {
       folders: ['config', 'devices', 'monitor', 'process', 'storage'],
       mayImport: ['qemu', 'model', 'base'],
