@@ -12,10 +12,11 @@ import { parseArgs } from 'node:util';
 import { buildAgent } from '../scripts/build.ts';
 import { installSystemPackages } from '../scripts/install-system-packages.ts';
 import { unavailable } from '../test/lab/tools.ts';
+import { measureLogDelivery } from './log-delivery.ts';
 import { describeMachine } from './machine.ts';
 import { measurePveHosts } from './pve-hosts.ts';
 import { measureRealVms } from './real-vms.ts';
-import { reportPveHosts, reportRealVms, reportSimulatedVms } from './report.ts';
+import { reportLogDelivery, reportPveHosts, reportRealVms, reportSimulatedVms } from './report.ts';
 import { measureSimulatedVms } from './simulated-vms.ts';
 
 const DOCUMENT = join(import.meta.dirname, '..', 'docs', 'performance.md');
@@ -30,7 +31,7 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stderr.write(`bench: ${options}\n`);
     return 1;
   }
-  const { vms, scrapes, simulatedScrapes, pveScrapes, writeDocs } = options;
+  const { vms, scrapes, simulatedScrapes, pveScrapes, logLines, writeDocs } = options;
   const dir = mkdtempSync(join(tmpdir(), 'virtlens-bench-'));
   try {
     // The bundle that is measured stays what it is while others build.
@@ -51,6 +52,7 @@ async function main(argv: readonly string[]): Promise<number> {
     if (noPve === false)
       sections.push(reportPveHosts(await measurePveHosts({ bundle, scrapes: pveScrapes, say }), pveScrapes));
     else sections.push(`### A Proxmox VE node\n\nNot measured: ${noPve}.`);
+    sections.push(reportLogDelivery(await measureLogDelivery({ bundle, lines: logLines, say }), logLines));
     const report = `${sections.join('\n\n')}\n`;
     process.stdout.write(report);
     if (writeDocs) writeDocument(report);
@@ -65,6 +67,7 @@ interface Options {
   readonly scrapes: number;
   readonly simulatedScrapes: number;
   readonly pveScrapes: number;
+  readonly logLines: number;
   readonly writeDocs: boolean;
 }
 
@@ -95,6 +98,7 @@ function readOptions(argv: readonly string[]): Options | string {
     scrapes,
     simulatedScrapes: quick ? 3 : 10,
     pveScrapes: quick ? 3 : 20,
+    logLines: quick ? 20_000 : 500_000,
     writeDocs: values['write-docs'] === true,
   };
 }

@@ -1,4 +1,5 @@
 // The figures as Markdown: targets beside results.
+import type { LogDeliveryResult } from './log-delivery.ts';
 import { VMS as PVE_VMS, type PveCost, type PveResult, TREE_VMS } from './pve-hosts.ts';
 import type { Hang, RealResult } from './real-vms.ts';
 import { PEER_PATIENCE_MS } from './real-vms.ts';
@@ -165,6 +166,27 @@ export function reportPveHosts({ real, tree }: PveResult, scrapes: number): stri
     '/proc, /sys and /etc/pve as files below a directory, without monitors.',
     '',
     table(head, [row({ name: 'processes', cost: tree })]),
+  ].join('\n');
+}
+
+export function reportLogDelivery({ fileBytes, costs }: LogDeliveryResult, lines: number): string {
+  const megabytes = fileBytes / 1_000_000;
+  return [
+    "### QEMU's log",
+    '',
+    `A log of ${group(lines)} lines (${megabytes.toFixed(1)} MB) that is there already, to JSON lines in a file; with the start of the program.`,
+    ...(costs.length > 1 ? ['rsyslog wraps lines as they are and keeps no state that a kill could test.'] : []),
+    '',
+    table(
+      ['', 'wall time', 'lines a second', 'CPU a MB', 'resident set'],
+      costs.map((cost) => [
+        cost.name,
+        milliseconds(cost.wallMs),
+        group((lines * 1000) / cost.wallMs),
+        milliseconds(cost.cpuMs / megabytes),
+        mebibytes(cost.residentBytes),
+      ]),
+    ),
   ].join('\n');
 }
 

@@ -27,6 +27,8 @@ const PACKAGES = [
   'dbus',
   'curl',
   'kubernetes-client',
+  'systemd-journal-remote',
+  'procps',
   'gcc',
   'libc6-dev',
   'binutils',

@@ -21,15 +21,16 @@ describe('the documents', () => {
     });
   }
 
-  for (const [command, file] of [
+  for (const [command, ...pages] of [
     ['serve', 'docs/serve.md'],
     ['nova', 'docs/nova.md'],
     ['telegraf', 'docs/telegraf.md'],
     ['pve', 'docs/pve.md'],
     ['events', 'docs/events.md'],
+    ['logs', 'docs/logs.md', 'docs/logs-outputs.md'],
     ['sim', 'docs/simulator.md'],
   ] as const) {
-    it(`${file} names every flag of ${command}, and no other`, () => {
+    it(`${pages.join(' and ')} name every flag of ${command}, and no other`, () => {
       const help = execFileSync(process.execPath, [join(ROOT, 'src', 'main.ts'), command, '--help'], {
         encoding: 'utf8',
       });
@@ -37,7 +38,7 @@ describe('the documents', () => {
         [...help.matchAll(/^ +(?:-h, )?--(?:\[no-\])?([a-z][a-z._-]*)/gm)].map((match) => match[1]!),
       );
       const aliases = new Set([...help.matchAll(/\balso\s+--([a-z][a-z._-]*)/g)].map((match) => match[1]!));
-      const text = read(file);
+      const text = pages.map(read).join('');
       const undocumented = [...flags].filter((flag) => !COMMON_FLAGS.has(flag) && !isNamed(text, flag));
       assert.deepEqual(undocumented, []);
       const named = [...text.matchAll(/\| `--([a-z][a-z._-]*)/g)].map((match) => match[1]!);

@@ -42,7 +42,7 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
     formats: { folders: ['logs', 'testdata'], mayImport: ['model', 'base'] },
     schemas: { folders: ['extended', 'inovex', 'parts', 'pve', 'table', 'tinkoff'], mayImport: ['model', 'base'] },
     ha: { folders: ['kubernetes', 'queue'], mayImport: ['events', 'model', 'base'] },
-    logs: { folders: ['parse'], mayImport: ['base'] },
+    logs: { folders: ['checkpoint', 'delivery', 'parse', 'sources'], mayImport: ['model', 'base'] },
     events: { mayImport: ['collect', 'connection', 'libvirt', 'model', 'base'] },
     proxmox: {
       folders: ['config', 'devices', 'monitor', 'process', 'storage'],

@@ -11,7 +11,7 @@ import { LogWriter, StormCheck } from './support/log-storm.ts';
 import { OtlpReceiver, takeAll } from './support/otlp-receiver.ts';
 
 /** A million takes some minutes. */
-const LINES = Number(process.env.VIRTLENS_STORM_LINES ?? 60_000);
+const LINES = Number(process.env.VIRTLENS_STORM_LINES ?? 30_000);
 const LOGS = 4;
 /** The writers wait for the slower receiver, so that rotation deletes nothing that is not delivered. */
 const AHEAD_MAX = 12_000;

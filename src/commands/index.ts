@@ -52,7 +52,7 @@ export const COMMANDS: readonly CommandInfo[] = [
   },
   {
     name: 'logs',
-    summary: "Delivers the logs of libvirt's daemons and of QEMU as JSON lines, over OTLP or by Fluent Forward.",
+    summary: "Delivers the logs of libvirt's daemons and of QEMU.",
     heldSignals: ['SIGHUP'],
     load: async () => (await import('./logs/logs.ts')).LOGS,
   },

@@ -34,6 +34,8 @@ export interface LibvirtOptions {
   readonly tls?: boolean;
   /** Lines added to libvirtd.conf: `max_client_requests = 5`, `keepalive_interval = 1`, `auth_unix_ro = "sasl"`. */
   readonly config?: readonly string[];
+  /** Lines added to virtlogd.conf: `max_size = 65536`. */
+  readonly virtlogdConfig?: readonly string[];
   /** Lines added to qemu.conf. */
   readonly qemuConfig?: readonly string[];
   /** A system bus and polkit beside it, which libvirtd asks about every client; see `polkit`. */
@@ -335,7 +337,7 @@ export class LibvirtHost implements AsyncDisposable {
     ];
     const polkit = options.polkit === true ? POLKIT_CONFIG : [];
     writeConfigFile(join(etc, 'libvirtd.conf'), own, [...polkit, ...(options.config ?? [])]);
-    writeFileSync(join(etc, 'virtlogd.conf'), 'log_outputs = "3:stderr"\n');
+    writeConfigFile(join(etc, 'virtlogd.conf'), ['log_outputs = "3:stderr"'], options.virtlogdConfig ?? []);
     // Guests as root with no confinement: the images are in a directory that only root can enter.
     const qemu = [
       'user = "root"',

@@ -50,7 +50,9 @@ async function deliver(config: LogsConfig, machine: Machine): Promise<number> {
       ...{ readsFrom: config.readsFrom, keepsSecrets: config.keepsSecrets, stateDir: config.stateDir },
       sinks: await openSinks(config.sinks, machine, logger, {
         onRejected: (sink, records) => reader?.noteRejected(sink, records),
-        onStdoutClosed: () => {},
+        onStdoutClosed: () => {
+          if (config.sinks.otlp === undefined && config.sinks.forward === undefined) stop(0);
+        },
       }),
       input: stdin,
       onEnd: () => stop(0),

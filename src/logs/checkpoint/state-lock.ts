@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
 import { link, mkdir, rename, rm } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
+import { dirname } from 'node:path';
 import { describeError, errorCode } from '../../base/errno.ts';
 import { LogsError } from '../error.ts';
 
@@ -20,7 +21,7 @@ const LOCK = 'lock.sock';
  */
 export async function openStateDir(path: string): Promise<StateDir> {
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makeDirectory(path);
   } catch (error) {
     throw unusable(path, error);
   }
@@ -54,6 +55,19 @@ export async function openStateDir(path: string): Promise<StateDir> {
     );
   } finally {
     closeSync(descriptor);
+  }
+}
+
+/** With those above it. Node's own way to do that never ends below /proc, where nothing can be made. */
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    const parent = dirname(path);
+    if (errorCode(error) === 'EEXIST') return;
+    if (errorCode(error) !== 'ENOENT' || parent === path) throw error;
+    await makeDirectory(parent);
+    await mkdir(path, { mode: 0o700 });
   }
 }
 

@@ -25,7 +25,7 @@ export interface LaneOptions {
 }
 
 /** A batch has at most so much, but one record at least. */
-const BATCH_RECORDS_MAX = 1000;
+const BATCH_RECORDS_MAX = 2000;
 const BATCH_BYTES_MAX = 1024 * 1024;
 /** After a batch that was not full, so that few records do not make many batches. */
 const GATHER_MS = 200;

@@ -99,6 +99,8 @@ export class Assembler {
   #draft: Draft | undefined;
   #done: Assembled[] = [];
   #skippedTo: Place | undefined;
+  /** The attributes of most records of a log, which are the same until its VM starts again. */
+  #plain: { readonly state: AssemblyState; readonly attributes: LogAttributes } | undefined;
 
   constructor(options: AssemblerOptions) {
     this.#options = options;
@@ -157,10 +159,11 @@ export class Assembler {
 
   #push(line: Line): void {
     const draft = this.#draft;
+    const head = this.#readHead(line);
     if (line.isContinued) {
       this.#finish();
       this.#begin(line, { ...this.#unknownHead(line.text), takes: 'none' });
-    } else if (draft !== undefined && this.#belongsTo(draft, line)) {
+    } else if (draft !== undefined && this.#belongsTo(draft, line, head)) {
       const isFull = draft.lines.length >= RECORD_LINES_MAX || draft.bytes + line.bytes > RECORD_BYTES_MAX;
       if (!isFull) this.#append(draft, line);
       else {
@@ -173,23 +176,23 @@ export class Assembler {
         this.#skippedTo = line.end;
         return;
       }
-      this.#begin(line, this.#readHead(line) ?? this.#unknownHead(line.text));
+      this.#begin(line, head ?? this.#unknownHead(line.text));
     }
     if (line.isCut) this.#finish(true);
     else if (this.#draft?.head.takes === 'none') this.#finish();
   }
 
-  #belongsTo({ head, first, isCommandOpen, isQuoted }: Draft, line: Line): boolean {
+  #belongsTo({ head, first, isCommandOpen, isQuoted }: Draft, line: Line, next: Head | undefined): boolean {
     if (line.iostream !== first.iostream) return false;
     if (head.takes === 'command') {
       if (!isCommandOpen) return false;
-      return isQuoted || this.#readHead(line) === undefined;
+      return isQuoted || next === undefined;
     }
     if (line.text === '') return true;
     if (head.takes === 'indented') return /^[ \t]/.test(line.text);
     // libvirt's errors quote what QEMU said, several lines of it with their times.
     if (/Z qemu[\w-]*: /.test(head.message) && parseQemuLine(line.text)?.kind === 'qemu') return true;
-    return this.#readHead(line) === undefined;
+    return next === undefined;
   }
 
   #begin(first: Line, head: Head): void {
@@ -246,11 +249,13 @@ export class Assembler {
     const { dialect, domainName, filePath } = this.#options;
     // Several VMs may share a container's stream: there a record names its VM only when it says so itself.
     const isKnown = dialect === 'qemu' || head.run === 'start';
+    const isPlain = dialect === 'qemu' && head.attributes === undefined && !isCut && !first.isContinued;
+    if (isPlain && this.#plain?.state === this.#state) return this.#plain.attributes;
     const others = {
       ...(isCut && { 'log.record.cut': 'true' }),
       ...(first.isContinued && { 'log.record.continued': 'true' }),
     };
-    return withoutAbsent({
+    const attributes: LogAttributes = withoutAbsent({
       ...head.attributes,
       domainName: isKnown ? (this.#state.domainName ?? domainName) : undefined,
       domainUuid: isKnown ? this.#state.domainUuid : undefined,
@@ -258,6 +263,8 @@ export class Assembler {
       iostream: first.iostream,
       others: isCut || first.isContinued ? others : undefined,
     });
+    if (isPlain) this.#plain = { state: this.#state, attributes };
+    return attributes;
   }
 
   #readHead({ text }: Line): Head | undefined {

@@ -19,7 +19,7 @@ export interface FileSourceOptions {
 }
 
 /** So much is read of a file at once. */
-const READ_BYTES = 256 * 1024;
+const READ_BYTES = 64 * 1024;
 
 /** The logs of a directory as one sink reads them. */
 export class FileSource implements LogSource {
