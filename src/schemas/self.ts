@@ -249,18 +249,7 @@ const EVENTS = listTable({
 const AGENT_TABLES = [BUILD, COLLECTION, COLLECTORS, PROCESS];
 
 /** The same with what there is of libvirt alone. */
-const TABLES = [
-  BUILD,
-  COLLECTION,
-  BLOCKED,
-  COLLECTORS,
-  UNKNOWN,
-  MISTYPED,
-  EVENTS,
-  CALLS,
-  CALL_SECONDS,
-  PROCESS,
-];
+const TABLES = [BUILD, COLLECTION, BLOCKED, COLLECTORS, UNKNOWN, MISTYPED, EVENTS, CALLS, CALL_SECONDS, PROCESS];
 
 /** As the reference page lists it; `le` is added by the formats. */
 const RPC_DURATION: FamilyInfo = {
