@@ -76,16 +76,17 @@ describeLab('virtlens events on a real host', ['libvirt', 'busy-guest'], () => {
     await host.virsh('suspend', 'plain');
     await printer.waitForWords('plain', 'suspended paused');
     await host.virsh('resume', 'plain');
-    await host.virsh('reset', 'plain');
-    await printer.waitForWords('plain', 'resumed unpaused', 'reboot');
+    await printer.waitForWords('plain', 'resumed unpaused');
     await host.virsh('managedsave', 'plain');
-    await printer.waitForWords('plain', 'stopped saved');
+    await printer.waitForWords('plain', 'suspended paused', 'job-completed', 'stopped saved');
     await host.virsh('start', 'plain');
-    await printer.waitForWords('plain', 'started restored', 'resumed unpaused');
+    await printer.waitForWords('plain', 'started restored', 'resumed snapshot');
     await host.virsh('destroy', 'plain');
     await printer.waitForWords('plain', 'stopped destroyed');
     await host.virsh('start', 'plain');
     await printer.waitForWords('plain', 'started booted');
+    await host.virsh('reset', 'plain');
+    await printer.waitForWords('plain', 'reboot');
     await host.signalQemu('plain', 'KILL');
     await printer.waitForWords('plain', 'stopped failed');
     const events = printer.events.filter(({ vm }) => vm.name === 'plain');
@@ -115,5 +116,56 @@ describeLab('virtlens events on a real host', ['libvirt', 'busy-guest'], () => {
     const { panic } = await createPanicGuest(host, 'panicky');
     await panic();
     await printer.waitForWords('panicky', 'crashed panicked', 'stopped crashed');
+  });
+
+  it('concludes, each thing once, what happened while libvirtd was away or the command was killed', async () => {
+    const state = `--state.dir=${join(dir, 'state')}`;
+    const names = ['kept', 'shot', 'gone', 'idle', 'late'];
+    const own = names.map((name) => ({ name }));
+    await host.createDomains(own.slice(0, 2), 'running', true);
+    await host.createDomains(own.slice(2, 3));
+    await host.createDomains(own.slice(3), 'shutoff');
+    await using first = await start(state);
+    await host.kill();
+    await host.signalQemu('shot', 'KILL');
+    await host.signalQemu('gone', 'KILL');
+    await host.startDaemon();
+    await first.waitForWords('shot', 'stopped crashed*');
+    await first.waitForWords('gone', 'stopped unknown*');
+    await host.virsh('start', 'shot');
+    await first.waitForWords('shot', 'resumed unpaused', 'started booted');
+    first.child.kill('SIGKILL');
+    await first.ended;
+    await host.virsh('destroy', 'shot');
+    await host.virsh('start', 'idle');
+    await host.virsh('suspend', 'kept');
+    await using second = await start(state);
+    await second.waitForWords('kept', 'suspended paused*');
+    await host.virsh('start', 'late');
+    await second.waitForWords('late', 'resumed unpaused', 'started booted');
+    second.child.kill('SIGKILL');
+    await second.ended;
+    // Nothing has happened since: nothing is told.
+    await using third = await start(state);
+    await host.virsh('destroy', 'late');
+    await third.waitForWords('late', 'stopped destroyed');
+    // One that was printed right before the kill is printed again, with the same id.
+    const printed = [first, second, third].flatMap((printer) => printer.events);
+    const events = [...new Map(printed.map((event) => [event.id, event])).values()];
+    const words = (name: string) => {
+      const own = events.filter(({ vm, event }) => vm.name === name && event !== 'shutdown');
+      return own.map(describeLine).join();
+    };
+    assert.deepEqual(Object.fromEntries(names.map((name) => [name, words(name)])), {
+      kept: 'suspended paused*',
+      shot: 'stopped crashed*,resumed unpaused,started booted,stopped destroyed*',
+      gone: 'stopped unknown*',
+      idle: 'started booted*',
+      late: 'resumed unpaused,started booted,stopped destroyed',
+    });
+    assert.deepEqual(
+      events.map(({ sequence }) => sequence),
+      events.map((_, index) => index + 1),
+    );
   });
 });

@@ -3,6 +3,7 @@ import type { Logger } from '../base/logger.ts';
 import { type Collector, createCollector } from '../collect/collector.ts';
 import type { Connect } from '../connection/connect.ts';
 import { Connector } from '../connection/connector.ts';
+import type { EventHub } from '../connection/events.ts';
 import { type CallObserver, connect, LibvirtClient, type LibvirtUri, TransportError } from '../libvirt/index.ts';
 import type { CollectedName } from '../model/collected.ts';
 import type { Simulator } from '../sim/index.ts';
@@ -15,6 +16,8 @@ export interface CollectorRequest {
   readonly filter?: (name: string) => boolean;
   /** Whether an error of the first connection is left to the caller of `connect()`, neither logged nor tried again for. */
   readonly isHopeless: (error: Error) => boolean;
+  /** Given the daemon's events, for one more that listens to them. */
+  readonly follow?: ((events: EventHub) => void) | undefined;
   /** Called at the end of every call to libvirt. */
   readonly onCall?: CallObserver;
   readonly clock: Clock;
@@ -28,13 +31,14 @@ export type OpenCollector = (request: CollectorRequest) => Collector;
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /** The collector of the daemon that the URI names, or of the simulated host inside virtlens that `test:///default` means. */
-export const openCollector: OpenCollector = ({ uri, wanted, filter, isHopeless, onCall, clock, logger }) =>
+export const openCollector: OpenCollector = ({ uri, wanted, filter, isHopeless, follow, onCall, clock, logger }) =>
   createCollector({
     connect: connectTo(uri, onCall),
     target: uri.text,
     wanted,
     ...(filter && { filter }),
     isHopeless,
+    follow,
     clock,
     logger,
   });

@@ -5,6 +5,7 @@ import { cut } from '../base/text.ts';
 import { LATE, waitFor } from '../base/waiting.ts';
 import type { Connect } from '../connection/connect.ts';
 import { Connector } from '../connection/connector.ts';
+import type { EventHub } from '../connection/events.ts';
 import type { Session } from '../connection/session.ts';
 import { isUnsupported, LibvirtError } from '../libvirt/index.ts';
 import type { CollectedName } from '../model/collected.ts';
@@ -38,6 +39,8 @@ export interface CollectorOptions {
   readonly filter?: DomainFilter;
   /** Whether an error of `connect` says that trying again cannot work; see `Collector.connect`. No error does by default. */
   readonly isHopeless?: (error: Error) => boolean;
+  /** Given the daemon's events before there is a connection: for one more that listens to them. */
+  readonly follow?: ((events: EventHub) => void) | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Lets the rest of the process have a turn; the event loop's by default. */
@@ -105,6 +108,7 @@ class HostCollector implements Collector {
     const onOpened = () => this.#inventory.forgetCalls();
     this.#connector = new Connector({ connect, target, isHopeless, clock, logger, onOpened });
     this.#inventory.follow(this.#connector.events);
+    options.follow?.(this.#connector.events);
   }
 
   get isConnected(): boolean {

@@ -84,6 +84,7 @@ export class Journal {
     await this.#close();
     const bytes = encode(records, `${HEADER}\n`);
     const path = join(this.#dir, NEW_FILE);
+    await makeDirectory(resolve(this.#dir));
     const file = await open(path, 'w', 0o600);
     try {
       await file.writeFile(bytes);
@@ -105,6 +106,7 @@ export class Journal {
     if (file === undefined) throw new Error('the journal is not open');
     // Another process that uses the directory puts its own file in the place of this one, or writes to this one.
     const { nlink, size } = await file.stat();
+    if (nlink === 0 && !(await exists(this.path))) throw new Error('its file was removed');
     if (nlink === 0 || size !== this.#size) {
       throw new EventsError(
         'ERR_EVENTS_STATE_TAKEN',
@@ -173,6 +175,13 @@ function foreignFile(path: string): EventsError {
   );
 }
 
+function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
 /** As `mkdir -p`. Node's own goes round for ever where a parent that is there says ENOENT, as /proc does. */
 async function makeDirectory(dir: string): Promise<void> {
   const make = () => mkdir(dir, { mode: 0o700 });
@@ -181,11 +190,7 @@ async function makeDirectory(dir: string): Promise<void> {
   } catch (error) {
     const code = errorCode(error);
     if (code === 'EEXIST') return;
-    const hasParent = await stat(dirname(dir)).then(
-      () => true,
-      () => false,
-    );
-    if (code !== 'ENOENT' || hasParent) throw error;
+    if (code !== 'ENOENT' || (await exists(dirname(dir)))) throw error;
     await makeDirectory(dirname(dir));
     await make();
   }

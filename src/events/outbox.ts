@@ -140,8 +140,10 @@ export class Outbox {
     this.#cancelDiskRetry?.();
     await this.#delivering;
     await this.#writing;
+    const { journal } = this.#options;
+    if (this.#stuck === undefined) await journal?.close();
     // A disk that hangs is not waited for.
-    if (this.#stuck === undefined) await this.#options.journal?.close();
+    else void this.#stuck.then(() => journal?.close());
   }
 
   // ---- the journal ---------------------------------------------------------------------------------------------------------------

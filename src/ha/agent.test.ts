@@ -262,6 +262,44 @@ it('parks what can never succeed, at once or after a while, and goes on with the
   }
 });
 
+it('tries the entries of a batch one by one when the batch is refused', async () => {
+  const cluster = new MemoryCluster();
+  cluster.failing.set('listEvictions', new ClusterError('retry', 'away'));
+  const life = await Life.start(cluster);
+  const maker = new EventMaker();
+  await life.take(maker.make(FAILED, 'a'), maker.make(FAILED, 'b'), maker.make(FAILED, 'c'));
+  // The first one alone is at fault.
+  cluster.step = async (effect) => {
+    const result = effect();
+    if (result === 'created' && [...cluster.evictions.values()].some(({ reason }) => reason.startsWith('VM a '))) {
+      cluster.evictions.clear();
+      throw new ClusterError('never', 'a is not taken', { status: 422 });
+    }
+    return result;
+  };
+  cluster.failing.clear();
+  await life.clock.advance(60_000);
+  assert.deepEqual(
+    life.worker.queue.parked.map(({ entry }) => entry.summary.slice(0, 4)),
+    ['VM a'],
+  );
+  assert.equal(cluster.evictions.size, 1);
+  assert.equal([...cluster.evictions.values()][0]!.annotations['virtlens/event-id'], 'event-1');
+  assert.equal(Object.keys([...cluster.evictions.values()][0]!.annotations).length, 3);
+});
+
+it('takes no Eviction of its name for its own that is of another incident and finished', async () => {
+  const cluster = new MemoryCluster();
+  cluster.add('node-1-ha-ce36863f51', [evicting('False')]);
+  const life = await Life.start(cluster);
+  await life.take(new EventMaker().make(FAILED));
+  assert.equal(life.worker.report.queue.parked, 1);
+  assert.equal(
+    life.log.count(/^error a decision cannot be carried out; it is parked.*is not of this incident: delete it/),
+    1,
+  );
+});
+
 it('never gives up on a server that is away or busy, and waits as long as it asks', async () => {
   const cluster = new MemoryCluster();
   const life = await Life.start(cluster);

@@ -8,6 +8,8 @@ export interface SelfReport {
   readonly build: BuildReport;
   readonly process: ProcessReport;
   readonly rpc: RpcStats;
+  /** The events that libvirt has sent, where they are counted: one row a kind, and one a word of lifecycle events. */
+  readonly events?: readonly EventCount[];
   /** Milliseconds from the scrape's arrival until its samples were there, waiting for a collection included. */
   readonly scrapeDurationMs: number;
 }
@@ -33,6 +35,15 @@ export interface ProcessReport {
   readonly maxFds: number | undefined;
   /** Milliseconds since the epoch. */
   readonly startTimeMs: number;
+}
+
+/** Events of one kind since virtlens was started. */
+export interface EventCount {
+  /** As `VmEvent` has it. */
+  readonly kind: string;
+  /** `started`, `stopped`, … of lifecycle events; empty for the other kinds. */
+  readonly event: string;
+  readonly count: number;
 }
 
 /** The calls made to libvirt since virtlens was started. */

@@ -28,6 +28,7 @@ const REPORT: SelfReport = {
       },
     ],
   },
+  events: [{ kind: 'lifecycle', event: 'stopped', count: 7 }],
   scrapeDurationMs: 12.3456,
 };
 
@@ -59,6 +60,7 @@ test('virtlens says how it is and how the collection went', () => {
     'virtlens_collector_success{collector="jobs"} 0',
     'virtlens_unknown_statistics{field="vcpu.N.new"} 4',
     'virtlens_mistyped_statistics{field="net.N.rx.bytes"} 2',
+    'virtlens_libvirt_events_total{kind="lifecycle",event="stopped"} 7',
     'virtlens_libvirt_rpc_calls_total{procedure="ConnectGetAllDomainStats",outcome="ok"} 3',
     'virtlens_libvirt_rpc_calls_total{procedure="ConnectGetAllDomainStats",outcome="timeout"} 1',
     'process_cpu_seconds_total 1234567e-6',

@@ -212,11 +212,26 @@ const CALLS = listTable({
   ],
 });
 
+const EVENTS = listTable({
+  labels: ['kind', 'event'],
+  items: ({ report }: Self) => report.events ?? [],
+  values: ({ kind, event }) => [kind, event],
+  rows: [
+    {
+      name: 'virtlens_libvirt_events_total',
+      type: 'counter',
+      help: 'Events of VMs that libvirt has sent, by kind; those of the lifecycle also by event (started, stopped, ...).',
+      source: 'virtlens',
+      value: ({ count }) => count,
+    },
+  ],
+});
+
 /** What virtlens says of itself whatever it reads. */
 const AGENT_TABLES = [BUILD, COLLECTION, COLLECTORS, PROCESS];
 
 /** The same with what there is of libvirt alone. */
-const TABLES = [BUILD, COLLECTION, BLOCKED, COLLECTORS, UNKNOWN, MISTYPED, CALLS, PROCESS];
+const TABLES = [BUILD, COLLECTION, BLOCKED, COLLECTORS, UNKNOWN, MISTYPED, EVENTS, CALLS, PROCESS];
 
 /** As the reference page lists it; `le` is added by the formats. */
 const RPC_DURATION: FamilyInfo = {

@@ -26,7 +26,11 @@ export class EventAgent {
   /** What the consumer does with a batch; takes it by default. */
   onTake: (events: readonly VmEvent[]) => Promise<void> = async () => {};
   isKilled = false;
+  /** Settles when a killed one may end what it holds. */
+  readonly released = Promise.withResolvers<void>();
   #batches = 0;
+  #isTaking = false;
+  #hasFailed = false;
 
   constructor(host: EventHost, stateDir: string | undefined) {
     this.stateDir = stateDir;
@@ -43,12 +47,26 @@ export class EventAgent {
     return this.#batches;
   }
 
+  /** Whether events are on their way to the consumer. */
+  get isBusy(): boolean {
+    return !this.#isTaking && !this.#hasFailed && this.stream.status.pending > 0;
+  }
+
   readonly take = async (events: readonly VmEvent[]): Promise<void> => {
     // A killed process does nothing any more.
-    if (this.isKilled) return new Promise(() => {});
+    if (this.isKilled) return this.released.promise;
     this.#batches++;
-    await this.onTake(events);
-    if (this.isKilled) return new Promise(() => {});
+    this.#isTaking = true;
+    try {
+      await this.onTake(events);
+      this.#hasFailed = false;
+    } catch (error) {
+      this.#hasFailed = true;
+      throw error;
+    } finally {
+      this.#isTaking = false;
+    }
+    if (this.isKilled) return this.released.promise;
     this.told.push(...events);
   };
 
@@ -155,7 +173,7 @@ export class EventHost implements AsyncDisposable {
       const told = agents.map(({ batches, stream }) => `${batches} ${stream.status.pending}`);
       const now = `${counters.received()} ${counters.outstanding()} ${told}`;
       const isDiskBusy = process.getActiveResourcesInfo().some((name) => name.startsWith('FSReq'));
-      if (now !== last || isDiskBusy) turns = 0;
+      if (now !== last || isDiskBusy || agents.some(({ isBusy }) => isBusy)) turns = 0;
       last = now;
     }
   }
@@ -171,7 +189,8 @@ export class EventHost implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const agent of this.#agents) {
       agent.onTake = async () => {};
-      if (!agent.isKilled) await agent[Symbol.asyncDispose]();
+      agent.released.resolve();
+      await agent[Symbol.asyncDispose]();
     }
     await this.simulator.close();
     rmSync(this.#root, { recursive: true, force: true });

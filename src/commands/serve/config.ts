@@ -15,6 +15,8 @@ export interface ServeConfig {
   readonly exportNovaMetadata: boolean;
   /** What may be collected; what no scheme needs is not collected either. */
   readonly enabled: ReadonlySet<CollectedName>;
+  /** Whether the events that libvirt sends are counted. */
+  readonly countsEvents: boolean;
   /** Whether a VM of this name is wanted. */
   readonly filter: (name: string) => boolean;
   /** How long a scrape may take that does not state its own limit. */
@@ -51,6 +53,13 @@ const COLLECTOR_FLAGS = COLLECTED_NAMES.map((name): CollectorFlag => {
   const off = isDefault ? ' Off: libvirt is not asked for it.' : '';
   return { kind: 'boolean', name: `collector.${name}`, default: isDefault, help: help + off };
 });
+
+const EVENTS_FLAG = {
+  kind: 'boolean',
+  name: 'collector.events',
+  default: true,
+  help: 'Count the events of VMs that libvirt sends, by kind. Off: only those that the inventory needs are sent.',
+} as const satisfies Flag;
 
 const FLAG_TABLE = [
   {
@@ -170,7 +179,7 @@ const FLAGS = defineFlags(
       'Serves the metrics of the virtual machines of one libvirt host to Prometheus. A drop-in for the exporters on port 9177: same ' +
       'flags, same names.',
   },
-  [...FLAG_TABLE, ...COLLECTOR_FLAGS],
+  [...FLAG_TABLE, ...COLLECTOR_FLAGS, EVENTS_FLAG],
   {
     'libvirt.auth.username': NO_SASL,
     'libvirt.auth.password': NO_SASL,
@@ -193,6 +202,7 @@ export function readServeConfig(argv: readonly string[], env: Machine['env']): S
     schemas: flags.schema,
     exportNovaMetadata: flags['libvirt.export-nova-metadata'],
     enabled: new Set(COLLECTED_NAMES.filter((name) => flags[`collector.${name}`])),
+    countsEvents: flags['collector.events'],
     filter: nameFilter(flags['domains.include'], flags['domains.exclude']),
     scrapeTimeoutMs: flags['collect.timeout'],
     collectIntervalMs: flags['collect.interval'],

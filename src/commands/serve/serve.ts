@@ -11,6 +11,7 @@ import { openCollector } from '../../cli/open-collector.ts';
 import { createSelfMonitor } from '../../cli/self-monitor.ts';
 import { VERSION } from '../../cli/version.ts';
 import { collectInBackground } from '../../collect/background.ts';
+import { EventCounter } from '../../events/event-counter.ts';
 import { canNeverWork } from '../../libvirt/index.ts';
 import type { FamilyStream } from '../../model/metric.ts';
 import { createSchemaSet, describeLeftOut } from '../../schemas/schema-set.ts';
@@ -55,11 +56,13 @@ async function serve(config: ServeConfig, machine: Machine): Promise<number> {
   if (leftOut !== undefined) {
     logger.info('Several schemes have these families; the first scheme gives them', { families: leftOut });
   }
+  const events = new EventCounter();
   const direct = openCollector({
     uri: config.uri,
     wanted: schemas.needs,
     filter: config.filter,
     isHopeless: canNeverWork,
+    follow: config.countsEvents ? (hub) => events.follow(hub, logger) : undefined,
     onCall: monitor.noteCall,
     clock,
     logger,
@@ -72,7 +75,8 @@ async function serve(config: ServeConfig, machine: Machine): Promise<number> {
     const snapshot = await collector.collect({ deadlineMs: collectionDeadlineMs(deadlineMs) });
     return (function* () {
       yield* schemas.families(snapshot);
-      yield* selfFamilies(monitor.report(clock.monotonicMs() - startedMs), snapshot);
+      const report = monitor.report(clock.monotonicMs() - startedMs);
+      yield* selfFamilies({ ...report, events: events.counts() }, snapshot);
     })();
   };
   try {
