@@ -2,6 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ARM_WATCHDOG, busyGuest } from './busy-guest.ts';
+import { shellQuote } from './cage.ts';
 import type { DomainSpec } from './guests.ts';
 import type { LibvirtHost } from './libvirt.ts';
 
@@ -62,9 +63,12 @@ export async function createFullDiskGuest(
   const dir = join(host.cage.dir, `full-${name}`);
   const path = join(dir, 'disk.raw');
   mkdirSync(dir);
-  const script = 'mount -t tmpfs -o size="$1" none "$2" && truncate -s "$3" "$4"';
-  const mount = await host.cage.start('mount', ['bash', '-c', script, 'bash', SPACE, dir, String(DISK_BYTES), path]);
-  await host.cage.join(mount.innerPid);
+  const [quotedDir, quotedPath] = [shellQuote(dir), shellQuote(path)];
+  // In the cage's own view of the file system, where QEMU is.
+  const said = await host.cage.send(
+    `mount -t tmpfs -o size=${SPACE} none ${quotedDir} 2>&1 && truncate -s ${DISK_BYTES} ${quotedPath} 2>&1 && echo mounted`,
+  );
+  if (said !== 'mounted') throw new Error(`lab: there is no full filesystem: ${said}`);
   const disk = {
     target: 'vda',
     format: 'raw',

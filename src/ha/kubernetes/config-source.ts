@@ -31,7 +31,7 @@ export function findConfigSource(
   const { KUBERNETES_SERVICE_HOST: host = '', KUBERNETES_SERVICE_PORT: port = '443' } = env;
   if (host === '') {
     throw new ClusterConfigError(
-      'no Kubernetes cluster is configured; give --kubernetes.kubeconfig=FILE, set KUBECONFIG, or run in a pod with a service account',
+      'no Kubernetes cluster is configured; give --kubernetes.kubeconfig=FILE, set KUBECONFIG, or write ~/.kube/config; a pod needs a service account',
     );
   }
   if (context !== undefined) {
