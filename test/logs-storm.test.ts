@@ -75,6 +75,7 @@ test('after kills and rotations nothing is missing or out of order; what comes t
   let kills = 0;
   let written = 0;
   let agent = new AgentProcess(args, { main: bundle });
+  await using _agent = { [Symbol.asyncDispose]: () => agent[Symbol.asyncDispose]() };
   let killAt = 3000;
   let writersEnded = false;
   while (delivered() < LINES) {
@@ -84,6 +85,7 @@ test('after kills and rotations nothing is missing or out of order; what comes t
       writers[Math.floor(random() * LOGS)]!.write(count);
       written += count;
     }
+    if (!writersEnded) for (const writer of writers) writer.completeLine();
     if (written >= LINES && !writersEnded) {
       writersEnded = true;
       for (const writer of writers) writer.end();
@@ -142,7 +144,7 @@ test('while a sink is away memory stays flat; when it is back it gets everything
     const target = writer.lines + count;
     while (writer.lines < target) {
       writer.write(Math.min(500, target - writer.lines));
-      if (writer.lines === target) writer.write(1);
+      writer.completeLine();
       while (check.records < writer.lines - 2000) {
         await new Promise<void>((resolve) => {
           wake = resolve;

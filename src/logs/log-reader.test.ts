@@ -269,6 +269,20 @@ test('a log that is deleted and comes back under its name is a new one', async (
   assert.equal(new Set(sink.records.map(({ uid }) => uid)).size, 3);
 });
 
+test('a new file with the inode of one that was rotated away is not taken for it', async () => {
+  writeFileSync(path('a.log.0'), line('older'));
+  writeFileSync(path('a.log'), line('newer'));
+  const file = { inode: String(statSync(path('a.log')).ino), birth: '1', uid: 'x', head: { length: 3, hash: 'other' } };
+  const set = { 'qemu:a.log': { file, offset: 3, state: {} } };
+  mkdirSync(join(root, 'state'));
+  writeFileSync(join(root, 'state', 'kept.checkpoint'), `${JSON.stringify({ at: 1, set })}\n`);
+  const sink = new KeptSink();
+  const reader = await start([sink]);
+  await sink.has(2);
+  assert.deepEqual(sink.bodies, ['older', 'newer']);
+  assert.equal(metric(reader, 'virtlens_logs_gaps_total', 'kept'), 1);
+});
+
 test('VMs may have names that look like rotated files, and any bytes', async () => {
   const names = ['x', 'x.log', 'x.log.0', ' a "b" ', 'two\nlines', '.hidden', '20261121'];
   for (const name of names) writeFileSync(path(`${name}.log`), line(`of ${JSON.stringify(name)}`));

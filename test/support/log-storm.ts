@@ -36,10 +36,14 @@ export class LogWriter {
     this.#put(text.slice(0, end));
   }
 
-  /** Ends the last line. */
-  end(): void {
+  /** Writes the rest of the last line, before a pause: after some seconds it would count as it is. */
+  completeLine(): void {
     this.#put(this.#pending);
     this.#pending = '';
+  }
+
+  end(): void {
+    this.completeLine();
     closeSync(this.#descriptor);
   }
 
