@@ -15,8 +15,9 @@ import { unavailable } from '../test/lab/tools.ts';
 import { describeMachine } from './machine.ts';
 import { measurePveHosts } from './pve-hosts.ts';
 import { measureRealVms } from './real-vms.ts';
-import { reportPveHosts, reportRealVms, reportSimulatedVms } from './report.ts';
+import { reportPveHosts, reportRealVms, reportSimulatedVms, reportSmallHosts } from './report.ts';
 import { measureSimulatedVms } from './simulated-vms.ts';
+import { measureSmallHosts } from './small-hosts.ts';
 
 const DOCUMENT = join(import.meta.dirname, '..', 'docs', 'performance.md');
 /** Everything behind this line of the document is the last run's output. */
@@ -47,6 +48,7 @@ async function main(argv: readonly string[]): Promise<number> {
     sections.push(
       reportSimulatedVms(await measureSimulatedVms({ bundle, scrapes: simulatedScrapes, say }), simulatedScrapes),
     );
+    sections.push(reportSmallHosts(await measureSmallHosts({ bundle, say })));
     const noPve = unavailable('pve');
     if (noPve === false)
       sections.push(reportPveHosts(await measurePveHosts({ bundle, scrapes: pveScrapes, say }), pveScrapes));
