@@ -16,8 +16,9 @@ import { measureLogDelivery } from './log-delivery.ts';
 import { describeMachine } from './machine.ts';
 import { measurePveHosts } from './pve-hosts.ts';
 import { measureRealVms } from './real-vms.ts';
-import { reportLogDelivery, reportPveHosts, reportRealVms, reportSimulatedVms } from './report.ts';
+import { reportLogDelivery, reportPveHosts, reportRealVms, reportSimulatedVms, reportSmallHosts } from './report.ts';
 import { measureSimulatedVms } from './simulated-vms.ts';
+import { measureSmallHosts } from './small-hosts.ts';
 
 const DOCUMENT = join(import.meta.dirname, '..', 'docs', 'performance.md');
 /** Everything behind this line of the document is the last run's output. */
@@ -48,6 +49,7 @@ async function main(argv: readonly string[]): Promise<number> {
     sections.push(
       reportSimulatedVms(await measureSimulatedVms({ bundle, scrapes: simulatedScrapes, say }), simulatedScrapes),
     );
+    sections.push(reportSmallHosts(await measureSmallHosts({ bundle, say })));
     const noPve = unavailable('pve');
     if (noPve === false)
       sections.push(reportPveHosts(await measurePveHosts({ bundle, scrapes: pveScrapes, say }), pveScrapes));

@@ -69,7 +69,7 @@ function startAgent(bundle: string, simulator: Simulator, families: 'same' | 'al
 }
 
 /** A simulated host in a process of its own. */
-class Simulator implements AsyncDisposable {
+export class Simulator implements AsyncDisposable {
   readonly process: AgentProcess;
   readonly socket: string;
 
@@ -83,7 +83,7 @@ class Simulator implements AsyncDisposable {
   }
 }
 
-async function startSimulator(bundle: string, socket: string, vms: number): Promise<Simulator> {
+export async function startSimulator(bundle: string, socket: string, vms: number): Promise<Simulator> {
   const child = new AgentProcess(['sim', `--socket=${socket}`, `--vms=${vms}`], { main: bundle });
   const greets = () => {
     if (child.hasEnded) throw new Error(`the simulator ended: ${child.log}`);

@@ -51,6 +51,28 @@ test('what is collected is emitted, filtered, named and tagged', async () => {
   assert.equal(asked[0]?.deadlineMs, 1234);
 });
 
+test('the points of many VMs are made in slices, between which the event loop runs', async () => {
+  const { clock, answers, emitted, gather } = prepare();
+  // Every look at the clock costs time, as work does.
+  const now = clock.monotonicMs.bind(clock);
+  clock.monotonicMs = () => {
+    clock.moveTo(now() + 10);
+    return now();
+  };
+  let turns = 0;
+  const count = () => {
+    turns++;
+    pending = setImmediate(count);
+  };
+  let pending = setImmediate(count);
+  answers.push(Promise.resolve(makeSnapshot(Array.from({ length: 2_000 }, (_, i) => `vm-${i}`))));
+  assert.equal(await gather(), true);
+  clearImmediate(pending);
+  assert.equal(emitted[0]?.match(/^libvirt_state,/gm)?.length, 2_000);
+  assert.equal(emitted.length, 1, 'all of one gathering at once');
+  assert.ok(turns >= 50, `${turns} turns`);
+});
+
 test('a libvirt that is away is logged once, and when it is back', async () => {
   const { answers, logs, gather } = prepare();
   for (const failure of ['no socket', 'no socket', 'refused']) {

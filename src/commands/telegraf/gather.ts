@@ -3,10 +3,14 @@ import { formatDuration } from '../../base/duration.ts';
 import { describeError } from '../../base/errno.ts';
 import type { Logger } from '../../base/logger.ts';
 import { Reported } from '../../base/reported.ts';
+import { NEXT_TURN, WorkSlice } from '../../collect/work-slice.ts';
 import type { Point } from '../../model/point.ts';
 import type { Snapshot } from '../../model/snapshot.ts';
 import { toPoints } from '../../schemas/telegraf.ts';
 import type { TelegrafInput } from './telegraf-config.ts';
+
+/** Points are made of so many VMs before the time that it takes is looked at. */
+const VMS_AT_ONCE = 20;
 
 export interface GathererOptions {
   readonly input: TelegrafInput;
@@ -62,6 +66,19 @@ export function createGatherer(options: GathererOptions): Gatherer {
     return input.domains.size === 0 || input.domains.has(name);
   }
 
+  /** Lets the rest of the process have its turn in between: a host may have thousands of VMs. */
+  async function makePoints(snapshot: Snapshot): Promise<readonly Point[]> {
+    const schema = { domains: input.domains, enabled: input.wanted, hostTag: options.hostTag };
+    const slice = new WorkSlice(clock, NEXT_TURN);
+    const points: Point[] = [];
+    for (let at = 0; at < snapshot.domains.length; at += VMS_AT_ONCE) {
+      if (slice.isUsedUp) await slice.yield();
+      const part = { ...snapshot, domains: snapshot.domains.slice(at, at + VMS_AT_ONCE) };
+      for (const point of nameAndTag(toPoints(part, schema), input)) points.push(point);
+    }
+    return points;
+  }
+
   return {
     logName: input.logName,
     intervalMs: input.intervalMs,
@@ -73,9 +90,10 @@ export function createGatherer(options: GathererOptions): Gatherer {
         stopWatching();
         if (signal.aborted) return false;
         if (!snapshot.up) throw new Error(`${input.uri.text} does not answer`);
-        const points = toPoints(snapshot, { domains: input.domains, enabled: input.wanted, hostTag: options.hostTag });
+        const points = await makePoints(snapshot);
+        if (signal.aborted) return false;
         if (points.length === 0) logger.debug(`${prefix} Nothing found: there are no VMs, or none of those configured`);
-        await options.emit(nameAndTag(points, input));
+        await options.emit(points);
         reportSuccess(snapshot);
         return true;
       } catch (error) {

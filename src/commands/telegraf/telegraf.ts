@@ -8,14 +8,13 @@ import { createLogger } from '../../cli/log/logging.ts';
 import type { Machine } from '../../cli/machine.ts';
 import { type OpenCollector, openCollector } from '../../cli/open-collector.ts';
 import type { Collector } from '../../collect/collector.ts';
-import { formatInflux } from '../../formats/influx.ts';
-import type { Point } from '../../model/point.ts';
 import type { Snapshot } from '../../model/snapshot.ts';
 import { DeliveryQueue } from '../../outputs/delivery.ts';
 import { createInfluxDestination, INFLUX_BOUNDS } from '../../outputs/influxdb.ts';
 import { createStandardOutput, STANDARD_OUTPUT_BOUNDS } from '../../outputs/standard-output.ts';
 import { readTelegrafConfig, type TelegrafConfig, telegrafHelp } from './config.ts';
 import { createGatherer, type Gatherer } from './gather.ts';
+import { toLines } from './lines.ts';
 import { followStandardInput, startTelegrafLoop, type TelegrafLoop } from './loop.ts';
 import type { TelegrafInput } from './telegraf-config.ts';
 import { createTelegrafLogger } from './telegraf-log.ts';
@@ -143,7 +142,7 @@ function openSession(
       collect: ({ deadlineMs }) => collectConnected(collector, input.uri.text, deadlineMs, clock),
       deadlineMs: chooseDeadlineMs(input, config.isOnce),
       gathersAgain: !config.isOnce,
-      emit: (points) => output.write(toLines(points)),
+      emit: async (points) => output.write(await toLines(points, clock)),
       clock,
       logger,
     });
@@ -194,9 +193,4 @@ function openOutput(
   }
   const destination = createStandardOutput(stdout, logger, onClosed);
   return new DeliveryQueue({ ...common, destination, bounds: STANDARD_OUTPUT_BOUNDS, whenFull: 'wait' });
-}
-
-/** The points as lines without their newlines; a point that has nothing to say has none. */
-function toLines(points: readonly Point[]): string[] {
-  return points.map((point) => formatInflux([point]).slice(0, -1)).filter((line) => line !== '');
 }
