@@ -40,7 +40,7 @@ test('the version, and a command that there is not', async () => {
   assert.deepEqual(await run('stray'), {
     code: 1,
     stdout: '',
-    stderr: "virtlens: 'stray' is not a command; the commands are serve, nova, telegraf, pve, sim\n",
+    stderr: "virtlens: 'stray' is not a command; the commands are serve, nova, telegraf, pve, events, sim\n",
   });
 });
 
