@@ -68,7 +68,14 @@ describe('a line', () => {
 
   it('holds nothing that a terminal follows, and is one line, whatever a VM is called', () => {
     const name = 'a\u001b[2J\n\u009b31m\u202e"\\ ü';
-    const event: VmEvent = { ...BASE, domain: { ...BASE.domain, name }, kind: 'block-job', disk: '\u001b', type: '\n', status: 'x' };
+    const event: VmEvent = {
+      ...BASE,
+      domain: { ...BASE.domain, name },
+      kind: 'block-job',
+      disk: '\u001b',
+      type: '\n',
+      status: 'x',
+    };
     for (const format of ['text', 'json'] as const) {
       const line = renderEvent(event, format);
       assert.doesNotMatch(line, /[\p{C}\p{Zl}\p{Zp}]/u);
@@ -104,7 +111,10 @@ describe('the flags', () => {
       ['--count=0', /--count cannot be "0"/],
       ['--timeout=never', /--timeout cannot be "never"/],
     ] as const) {
-      assert.throws(() => readEventsConfig([arg], {}), (error) => error instanceof FlagError && message.test(error.message));
+      assert.throws(
+        () => readEventsConfig([arg], {}),
+        (error) => error instanceof FlagError && message.test(error.message),
+      );
     }
   });
 });
@@ -122,7 +132,10 @@ describe('virtlens events', () => {
     simulator.hypervisor.crash('b');
     simulator.hypervisor.start('b');
     assert.equal(await done, 0);
-    const lines = machine.stdout.text.trimEnd().split('\n').map((line) => line.slice(26));
+    const lines = machine.stdout.text
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.slice(26));
     assert.deepEqual(lines, ['lifecycle       b  stopped failed', 'lifecycle       b  resumed unpaused']);
     await listening.close();
     await simulator.close();
@@ -140,7 +153,10 @@ describe('virtlens events', () => {
   it('that can never work says why in one line and ends with 1', async () => {
     for (const [args, message] of [
       [['--libvirt.uri=test:///nowhere'], /^virtlens: there is no simulated host '\/nowhere'/m],
-      [['--libvirt.uri=test:///default', '--state.dir=/etc/hostname'], /^virtlens: --state.dir "\/etc\/hostname" cannot be used: .*\n$/],
+      [
+        ['--libvirt.uri=test:///default', '--state.dir=/etc/hostname'],
+        /^virtlens: --state.dir "\/etc\/hostname" cannot be used: .*\n$/,
+      ],
     ] as const) {
       const machine = new TestMachine();
       assert.equal(await EVENTS.run(args, machine), 1);
@@ -152,7 +168,11 @@ describe('virtlens events', () => {
     const simulator = createSimulator({ vms: [{ name: 'a' }] });
     const path = join(dir, 'pipe.sock');
     const listening = await simulator.listen({ path });
-    await using printer = new AgentProcess(['events', `--libvirt.uri=test+unix:///default?socket=${path}`, '--log.level=debug']);
+    await using printer = new AgentProcess([
+      'events',
+      `--libvirt.uri=test+unix:///default?socket=${path}`,
+      '--log.level=debug',
+    ]);
     await printer.waitForLog(/following/);
     printer.child.stdout!.destroy();
     simulator.hypervisor.reboot('a');
