@@ -10,7 +10,7 @@ import { describeLab } from './lab/describe.ts';
 import { createFullDiskGuest, createPanicGuest, createWatchdogGuest } from './lab/faulty-guests.ts';
 import { type LibvirtHost, startLibvirt } from './lab/libvirt.ts';
 
-const WAIT_MS = 90_000;
+const WAIT_MS = 120_000;
 
 /** What the command prints with --format=json; see docs/events.md. */
 interface EventLine {

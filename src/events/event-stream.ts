@@ -6,14 +6,13 @@ import { cut } from '../base/text.ts';
 import type { Connector } from '../connection/connector.ts';
 import type { Session } from '../connection/session.ts';
 import type { HostInfo } from '../model/snapshot.ts';
-import type { VmEvent } from '../model/vm-event.ts';
 import { Concluded, compare, isExplained } from './comparison.ts';
 import { EventsError } from './error.ts';
 import { EventSource } from './event-source.ts';
 import { Journal } from './journal.ts';
 import { asKnown, impliedBefore, type KnownVm, type ListedVm } from './known-vms.ts';
 import { listVms } from './listing.ts';
-import { Outbox } from './outbox.ts';
+import { type EventConsumer, Outbox } from './outbox.ts';
 import { applyTo, readState, type StateRecord } from './state-record.ts';
 import type { VmEventDraft } from './translate.ts';
 
@@ -28,20 +27,7 @@ const BUFFER_MAX = 50_000;
 /** More of a message is not logged. */
 const MESSAGE_MAX = 500;
 
-/**
- * The one that the events of a stream are for.
- *
- * With a state directory the contract is: an event is on disk before it is handed over, and stays there until the consumer has taken it.
- * After a crash in between it is handed over again, with the same id. A consumer that keeps the ids of what it has made durable, as
- * long as it has not returned from `take`, therefore handles every event exactly once.
- */
-export interface EventConsumer {
-  /**
-   * Takes events, in order. The promise settles when they are safe with the consumer: they will not be handed over again. One that
-   * rejects gets the same events again, later. There is one call at a time.
-   */
-  take(events: readonly VmEvent[]): Promise<void>;
-}
+export type { EventConsumer } from './outbox.ts';
 
 export interface EventStreamOptions {
   /** The connection to the host. Connecting is the owner's business: `acquire` once is enough. */

@@ -5,7 +5,6 @@ import type { Logger } from '../base/logger.ts';
 import { Reported } from '../base/reported.ts';
 import { LATE, waitFor } from '../base/waiting.ts';
 import type { VmEvent } from '../model/vm-event.ts';
-import type { EventConsumer } from './event-stream.ts';
 import type { Journal } from './journal.ts';
 import type { KnownVm } from './known-vms.ts';
 import type { StateRecord, TakenRecord } from './state-record.ts';
@@ -23,6 +22,21 @@ const RETRY_MAX_MS = 30_000;
 /** A disk that takes longer is as good as none. */
 const DISK_TIMEOUT_MS = 5_000;
 const DISK_RETRY_MS = 10_000;
+
+/**
+ * The one that the events of a stream are for.
+ *
+ * With a state directory the contract is: an event is on disk before it is handed over, and stays there until the consumer has taken it.
+ * After a crash in between it is handed over again, with the same id. A consumer that keeps the ids of what it has made durable, as
+ * long as it has not returned from `take`, therefore handles every event exactly once.
+ */
+export interface EventConsumer {
+  /**
+   * Takes events, in order. The promise settles when they are safe with the consumer: they will not be handed over again. One that
+   * rejects gets the same events again, later. There is one call at a time.
+   */
+  take(events: readonly VmEvent[]): Promise<void>;
+}
 
 export interface OutboxOptions {
   /** Absent: in memory only. */

@@ -172,7 +172,7 @@ export class EventHost implements AsyncDisposable {
       const agents = this.#agents.filter(({ isKilled }) => !isKilled);
       const told = agents.map(({ batches, stream }) => `${batches} ${stream.status.pending}`);
       const now = `${counters.received()} ${counters.outstanding()} ${told}`;
-      const isDiskBusy = process.getActiveResourcesInfo().some((name) => name.startsWith('FSReq'));
+      const isDiskBusy = process.getActiveResourcesInfo().some((name) => /^FSReq|CloseReq/.test(name));
       if (now !== last || isDiskBusy || agents.some(({ isBusy }) => isBusy)) turns = 0;
       last = now;
     }

@@ -1,4 +1,5 @@
-import { defineFlags, type Flag } from '../../cli/flags.ts';
+import { quote } from '../../base/text.ts';
+import { defineFlags, type Flag, FlagError } from '../../cli/flags.ts';
 import { LOG_FORMATS, LOG_LEVEL_SYNONYMS, LOG_LEVELS, type LogFormat, type LogLevel } from '../../cli/log/logging.ts';
 import type { Machine } from '../../cli/machine.ts';
 import { readUriFlag, URI_DEFAULT_HELP } from '../../cli/uri-flag.ts';
@@ -37,10 +38,9 @@ const FLAG_TABLE = [
     kind: 'list',
     name: 'kind',
     default: [],
-    choices: VM_EVENT_KINDS,
     separator: ',',
-    placeholder: 'KIND,…',
-    help: 'Only events of these kinds.',
+    placeholder: 'KIND',
+    help: `Only events of these kinds: ${VM_EVENT_KINDS.join(', ')}.`,
   },
   {
     kind: 'list',
@@ -105,6 +105,11 @@ export function readEventsConfig(argv: readonly string[], env: Machine['env']): 
   const flags = FLAGS.parse(argv, env);
   const { uri, notices } = readUriFlag(flags['libvirt.uri'], env);
   const kinds = new Set<string>(flags.kind);
+  const wrong = flags.kind.find((kind) => !VM_EVENT_KINDS.some((known) => known === kind));
+  if (wrong !== undefined) {
+    const message = `--kind cannot be ${quote(wrong)}: it must be one of ${VM_EVENT_KINDS.join(', ')}`;
+    throw new FlagError('ERR_FLAG_VALUE', message);
+  }
   const vms = flags.vm.map((source) => compileVmFilter('vm', source)!);
   return {
     uri,

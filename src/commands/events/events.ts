@@ -84,8 +84,11 @@ function createPrinter({ format, isWanted, count }: EventsConfig, stdout: Writab
       if (left <= 0) return new Promise(() => {});
       const lines = events.filter(isWanted).map((event) => `${renderEvent(event, format)}\n`);
       if (lines.length === 0) return;
-      await new Promise<void>((resolve, reject) => {
-        stdout.write(lines.join(''), (error) => (error ? reject(error) : resolve()));
+      await new Promise<void>((resolve) => {
+        // An output that breaks ends the command: what it did not get is not taken.
+        stdout.write(lines.join(''), (error) => {
+          if (!error) resolve();
+        });
       });
       left -= lines.length;
       if (left <= 0) onEnd();

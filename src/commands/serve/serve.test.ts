@@ -32,6 +32,7 @@ test('a command line gives one value', () => {
   assert.deepEqual(rest, {
     schemas: ['nova'],
     exportNovaMetadata: false,
+    countsEvents: true,
     scrapeTimeoutMs: 10_000,
     collectIntervalMs: 30_000,
     listenAddresses: [':9177'],
