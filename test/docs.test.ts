@@ -26,6 +26,7 @@ describe('the documents', () => {
     ['nova', 'docs/nova.md'],
     ['telegraf', 'docs/telegraf.md'],
     ['pve', 'docs/pve.md'],
+    ['events', 'docs/events.md'],
     ['sim', 'docs/simulator.md'],
   ] as const) {
     it(`${file} names every flag of ${command}, and no other`, () => {
