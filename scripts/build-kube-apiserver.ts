@@ -37,6 +37,9 @@ const LOG = join(LAB_CACHE, 'build.log');
 
 if (existsSync(KUBE_APISERVER)) {
   say(`kube-apiserver is there already: ${KUBE_APISERVER}`);
+} else if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) {
+  say('the build needs root on Debian 12, to install what it uses');
+  process.exitCode = 1;
 } else {
   mkdirSync(LAB_CACHE, { recursive: true });
   const work = mkdtempSync(join(LAB_CACHE, 'build-'));
@@ -116,11 +119,12 @@ function privateSources(work: string): string[] {
 }
 
 function findBuilt(source: string): string {
-  const found = readdirSync(join(source, '_output'), { recursive: true, encoding: 'utf8' }).find(
-    (path) => path.endsWith('/bin/linux/amd64/kube-apiserver') || path.endsWith('/bin/kube-apiserver'),
+  const output = join(source, '_output');
+  const found = readdirSync(output, { recursive: true, encoding: 'utf8' }).find((path) =>
+    /\/bin\/linux\/[^/]+\/kube-apiserver$/.test(path),
   );
   if (found === undefined) throw new Error('the build left no kube-apiserver');
-  return join(source, '_output', found);
+  return join(output, found);
 }
 
 /** Runs a step; its output goes to the log. */

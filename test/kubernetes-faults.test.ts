@@ -105,13 +105,17 @@ describe('calls to a Kubernetes API server', { skip: opensslMissing }, () => {
 
   it('say that nobody listens or that connections are reset, and work again afterwards', async () => {
     await kubernetes.cut('refuse');
-    await assertFails(cluster.listEvictions(never), 'retry', /connection refused; check that the API server runs/);
+    await assertFails(
+      cluster.listEvictions(NODE, never),
+      'retry',
+      /connection refused; check that the API server runs/,
+    );
     await kubernetes.restore();
-    await cluster.listEvictions(never);
+    await cluster.listEvictions(NODE, never);
     await kubernetes.cut('reset');
-    await assertFails(cluster.listEvictions(never), 'retry', /closed by the other side/);
+    await assertFails(cluster.listEvictions(NODE, never), 'retry', /closed by the other side/);
     await kubernetes.restore();
-    await cluster.listEvictions(never);
+    await cluster.listEvictions(NODE, never);
   });
 
   it('are sorted by the status of the reply', async () => {
@@ -130,10 +134,10 @@ describe('calls to a Kubernetes API server', { skip: opensslMissing }, () => {
     for (const [status, kind, message] of table) {
       // A 401 is tried once more with credentials that are read again.
       kubernetes.failNext(status === 401 ? 2 : 1, { status, headers: { 'retry-after': '7' } });
-      const error = await assertFails(cluster.listEvictions(never), kind, message, status);
+      const error = await assertFails(cluster.listEvictions(NODE, never), kind, message, status);
       assert.equal(error.retryAfterMs, 7_000);
     }
-    await cluster.listEvictions(never);
+    await cluster.listEvictions(NODE, never);
   });
 
   it('find an Eviction that was created though the reply was lost', async () => {
@@ -150,11 +154,11 @@ describe('calls to a Kubernetes API server', { skip: opensslMissing }, () => {
     }
     const isNext = ({ path }: { path: string }) => path.includes('continue=');
     kubernetes.failNext(1, { status: 410, reason: 'Expired' }, isNext);
-    const names = (await cluster.listEvictions(never)).map(({ name }) => name);
+    const names = (await cluster.listEvictions('node-2', never)).map(({ name }) => name);
     assert.equal(names.filter((name) => name.startsWith('page-')).length, 150);
     assert.equal(new Set(names).size, names.length);
     kubernetes.failNext(1, { status: 410, reason: 'Expired' }, ({ path }) => !isNext({ path }));
-    await assertFails(cluster.listEvictions(never), 'retry', /410/, 410);
+    await assertFails(cluster.listEvictions(NODE, never), 'retry', /410/, 410);
   });
 
   it('do not take the reply of something else for an object', async () => {
@@ -172,7 +176,7 @@ describe('calls to a Kubernetes API server', { skip: opensslMissing }, () => {
         (error) => assert.fail(`${what}: ${error.message}`),
       );
       kubernetes.failNext(1, { status: 200, body });
-      await assertFails(cluster.listEvictions(never), 'retry', /the reply is (no list|not what)/);
+      await assertFails(cluster.listEvictions(NODE, never), 'retry', /the reply is (no list|not what)/);
     }
     kubernetes.failNext(1, { status: 200, body: '<html>', headers: { 'content-type': 'text/html' } });
     await assertFails(cluster.readHypervisor(NODE, never), 'retry', /the reply is no Hypervisor/);
@@ -185,7 +189,7 @@ describe('calls to a Kubernetes API server', { skip: opensslMissing }, () => {
       response.end('{}');
     });
     kubernetes.failNext(1, { status: 307, headers: { location: `${thief.url}/apis` } });
-    await assertFails(cluster.listEvictions(never), 'retry', /a redirect to http:.* is not followed/, 307);
+    await assertFails(cluster.listEvictions(NODE, never), 'retry', /a redirect to http:.* is not followed/, 307);
     assert.deepEqual(requests, []);
   });
 
@@ -213,7 +217,7 @@ describe('calls to a Kubernetes API server', { skip: opensslMissing }, () => {
         response.writeHead(200, { 'content-type': 'application/json' });
         fill();
       });
-      await assertFails((await openAt(server.url)).listEvictions(never), 'retry', /has more than 16777216 bytes/);
+      await assertFails((await openAt(server.url)).listEvictions(NODE, never), 'retry', /has more than 16777216 bytes/);
       assert.ok(sent < 2 * REPLY_SIZE_MAX, `${sent} bytes were sent`);
     });
 
@@ -223,7 +227,7 @@ describe('calls to a Kubernetes API server', { skip: opensslMissing }, () => {
         const timer = setInterval(() => response.write(' '), 10);
         response.once('close', () => clearInterval(timer));
       });
-      await assertFails((await openAt(server.url, SHORT_MS)).listEvictions(never), 'retry', /no reply in 0\.3 s/);
+      await assertFails((await openAt(server.url, SHORT_MS)).listEvictions(NODE, never), 'retry', /no reply in 0\.3 s/);
     });
 
     it('end when the connection is closed within the reply or before it', async () => {
@@ -233,7 +237,7 @@ describe('calls to a Kubernetes API server', { skip: opensslMissing }, () => {
         response.write('{"kind":', () => response.destroy());
       });
       const there = await openAt(server.url);
-      await assertFails(there.listEvictions(never), 'retry', /list evictions: .*(closed|aborted)/);
+      await assertFails(there.listEvictions(NODE, never), 'retry', /list evictions: .*(closed|aborted)/);
       await assertFails(there.readHypervisor(NODE, never), 'retry', /closed by the other side/);
     });
 
@@ -242,7 +246,7 @@ describe('calls to a Kubernetes API server', { skip: opensslMissing }, () => {
         response.writeHead(200, { 'content-type': 'application/json' });
         response.end('{"kind":"EvictionList","items":[],"metadata":{"continue":"x"}}');
       });
-      await assertFails((await openAt(server.url)).listEvictions(never), 'retry', /the list does not end/);
+      await assertFails((await openAt(server.url)).listEvictions(NODE, never), 'retry', /the list does not end/);
     });
 
     it('use one connection again, and connect anew when the server has closed it', async () => {
@@ -271,7 +275,7 @@ describe('calls to a Kubernetes API server', { skip: opensslMissing }, () => {
     const exec = { apiVersion: 'client.authentication.k8s.io/v1', command: 'sleep', args: ['3'] };
     const kubeconfig = kubernetes.writeKubeconfig('hanging-exec', { user: { token: undefined, exec } });
     const impatient = await open({ timeoutMs: SHORT_MS, kubeconfig });
-    await assertFails(impatient.listEvictions(never), 'retry', /no reply in 0\.3 s/);
+    await assertFails(impatient.listEvictions(NODE, never), 'retry', /no reply in 0\.3 s/);
   });
 
   describe('with a clock that is told to move', () => {
@@ -280,14 +284,14 @@ describe('calls to a Kubernetes API server', { skip: opensslMissing }, () => {
       const options = { group: kubernetes.group, kubeconfig: kubernetes.kubeconfigPath, context: undefined };
       const patient = await openCluster({ ...options, timeoutMs: 10_000 }, { env: {}, clock });
       await kubernetes.cut('hang');
-      const call = patient.listEvictions(never);
+      const call = patient.listEvictions(NODE, never);
       const failed = assertFails(call, 'retry', /no reply in 10 s/);
       await until(() => clock.pending === 1, 'the call has its deadline');
       assert.equal(clock.fireNext(11_000 - 1), false);
       assert.equal(clock.fireNext(11_000), true);
       await failed;
       await kubernetes.restore();
-      await patient.listEvictions(never);
+      await patient.listEvictions(NODE, never);
       assert.equal(clock.pending, 0, 'timers of calls that have ended are left');
     });
   });

@@ -48,7 +48,7 @@ async function evict(entries: readonly EvictionEntry[], options: CarryOutOptions
   const hypervisor = await options.hypervisor.read(signal);
   const { incidentId } = entries[0]!;
   const name = evictionName(hypervisor.name, incidentId);
-  const evictions = (await cluster.listEvictions(signal)).filter((each) => each.hypervisor === hypervisor.name);
+  const evictions = await cluster.listEvictions(hypervisor.name, signal);
   const own = evictions.find((each) => each.name === name);
   if (own !== undefined && !isOpen(own) && own.annotations[EVENT_ID_ANNOTATION] !== incidentId) {
     throw new ClusterError(

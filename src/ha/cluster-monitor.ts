@@ -101,7 +101,7 @@ export class ClusterMonitor {
     return {
       server: cluster.server,
       readHypervisor: (name, signal) => timed('readHypervisor', () => cluster.readHypervisor(name, signal)),
-      listEvictions: (signal) => timed('listEvictions', () => cluster.listEvictions(signal)),
+      listEvictions: (hypervisor, signal) => timed('listEvictions', () => cluster.listEvictions(hypervisor, signal)),
       readEviction: (name, signal) => timed('readEviction', () => cluster.readEviction(name, signal)),
       createEviction: (eviction, signal) => timed('createEviction', () => cluster.createEviction(eviction, signal)),
       annotateEviction: (name, annotations, signal) =>

@@ -11,8 +11,8 @@ export interface Cluster {
   /** Undefined when there is none of this name (404 of the object; a kind that is not installed is an error). */
   readHypervisor(name: string, signal: AbortSignal): Promise<Hypervisor | undefined>;
 
-  /** All Evictions of the cluster: the kind has no field selector. */
-  listEvictions(signal: AbortSignal): Promise<readonly Eviction[]>;
+  /** The Evictions of one Hypervisor, of all of the cluster: the kind has no field selector. Nothing of the others is kept. */
+  listEvictions(hypervisor: string, signal: AbortSignal): Promise<readonly Eviction[]>;
 
   /** Undefined when there is none of this name. */
   readEviction(name: string, signal: AbortSignal): Promise<Eviction | undefined>;

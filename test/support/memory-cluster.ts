@@ -47,8 +47,10 @@ export class MemoryCluster implements Cluster {
     return this.#call('readHypervisor', () => (this.hypervisor?.name === name ? this.hypervisor : undefined));
   }
 
-  listEvictions(): Promise<readonly Eviction[]> {
-    return this.#call('listEvictions', () => [...this.evictions.values()].map((each) => ({ ...each })));
+  listEvictions(hypervisor: string): Promise<readonly Eviction[]> {
+    return this.#call('listEvictions', () =>
+      [...this.evictions.values()].filter((each) => each.hypervisor === hypervisor).map((each) => ({ ...each })),
+    );
   }
 
   readEviction(name: string): Promise<Eviction | undefined> {

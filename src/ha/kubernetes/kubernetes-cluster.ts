@@ -65,7 +65,7 @@ export class KubernetesCluster implements Cluster {
     return object === undefined ? undefined : readEviction(object);
   }
 
-  async listEvictions(signal: AbortSignal): Promise<readonly Eviction[]> {
+  async listEvictions(hypervisor: string, signal: AbortSignal): Promise<readonly Eviction[]> {
     const evictions: Eviction[] = [];
     let next: string | undefined;
     for (let page = 0; page < PAGES_MAX; page++) {
@@ -76,7 +76,10 @@ export class KubernetesCluster implements Cluster {
         next = undefined;
         continue;
       }
-      for (const item of list.items) evictions.push(readEviction(item));
+      for (const item of list.items) {
+        const eviction = readEviction(item);
+        if (eviction.hypervisor === hypervisor) evictions.push(eviction);
+      }
       if (list.next === undefined) return evictions;
       if (list.next === next) break;
       next = list.next;
