@@ -56,9 +56,9 @@ it('counts calls by their outcome and times them', async () => {
   const { signal } = new AbortController();
   await monitor.cluster.readHypervisor('node-1', signal);
   cluster.failing.set('listEvictions', new ClusterError('refused', 'forbidden', { status: 403 }));
-  await assert.rejects(monitor.attempt(() => monitor.cluster.listEvictions(signal)));
+  await assert.rejects(monitor.attempt(() => monitor.cluster.listEvictions('node-1', signal)));
   cluster.failing.set('listEvictions', new ClusterError('retry', 'refused'));
-  await assert.rejects(monitor.cluster.listEvictions(signal));
+  await assert.rejects(monitor.cluster.listEvictions('node-1', signal));
   const [read, list] = monitor.report.calls;
   assert.deepEqual([...read!.outcomes], [['ok', 1]]);
   assert.deepEqual(read!.durationCounts, [0, 0, 1, 0, 0, 0, 0]);
