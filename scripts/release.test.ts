@@ -11,6 +11,9 @@ test('the unreleased section becomes that of the version, under a new empty one'
 });
 
 test('a changelog without news is refused, with what to do', () => {
-  assert.throws(() => releaseChangelog('# Changelog\n\n## Unreleased\n\n## 0.1.0\n', '0.2.0', 'x'), /nothing under ## Unreleased/);
+  assert.throws(
+    () => releaseChangelog('# Changelog\n\n## Unreleased\n\n## 0.1.0\n', '0.2.0', 'x'),
+    /nothing under ## Unreleased/,
+  );
   assert.throws(() => releaseChangelog('# Changelog\n', '0.2.0', 'x'), /does not begin with/);
 });

@@ -15,26 +15,38 @@ export function releaseChangelog(text: string, version: string, date: string): s
   if (section === undefined || !section.startsWith('## Unreleased\n')) {
     throw new Error('CHANGELOG.md does not begin with a section ## Unreleased; write one');
   }
-  if (section.trim() === '## Unreleased') throw new Error('CHANGELOG.md has nothing under ## Unreleased; write what has changed');
+  if (section.trim() === '## Unreleased')
+    throw new Error('CHANGELOG.md has nothing under ## Unreleased; write what has changed');
   return [head, '## Unreleased\n\n', section.replace('## Unreleased', `## ${version} (${date})`), ...rest].join('');
 }
 
 /** Lines as sha256sum(1) writes and checks them. */
 function checksums(files: readonly string[]): string {
-  const digest = (file: string) => createHash('sha256').update(readFileSync(join(DIST, file))).digest('hex');
+  const digest = (file: string) =>
+    createHash('sha256')
+      .update(readFileSync(join(DIST, file)))
+      .digest('hex');
   return files.map((file) => `${digest(file)}  ${file}\n`).join('');
 }
 
 function release(version: string): void {
   const run = (program: string, ...args: string[]) =>
-    execFileSync(program, args, { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 28 });
+    execFileSync(program, args, {
+      cwd: ROOT,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'inherit'],
+      maxBuffer: 1 << 28,
+    });
   const changelog = releaseChangelog(readFileSync(CHANGELOG, 'utf8'), version, new Date().toISOString().slice(0, 10));
   rmSync(DIST, { recursive: true, force: true });
   run('npm', 'version', version, '--no-git-tag-version', '--allow-same-version');
   writeFileSync(CHANGELOG, changelog);
   run('npm', 'pack', '--pack-destination', DIST.replace(/dist$/, ''));
   for (const script of ['build-packages.ts']) run(process.execPath, join(ROOT, 'scripts', script));
-  writeFileSync(join(DIST, `virtlens-${version}.sbom.json`), run('npm', 'sbom', '--omit=dev', '--sbom-format=cyclonedx'));
+  writeFileSync(
+    join(DIST, `virtlens-${version}.sbom.json`),
+    run('npm', 'sbom', '--omit=dev', '--sbom-format=cyclonedx'),
+  );
   run('mv', `virtlens-${version}.tgz`, join('dist', `virtlens-${version}.tgz`));
   const files = readdirSync(DIST, { withFileTypes: true }).filter((entry) => entry.isFile());
   writeFileSync(join(DIST, 'SHA256SUMS'), checksums(files.map(({ name }) => name).sort()));
