@@ -5,20 +5,29 @@
 //   npm run bench -- --vms N --scrapes N
 //   npm run bench -- --quick         20 VMs, 10 scrapes: whether it works, not what it costs
 //   npm run bench -- --write-docs    also puts the figures into docs/performance.md
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildAgent } from '../scripts/build.ts';
+import { buildBinary } from '../scripts/build-binary.ts';
 import { installSystemPackages } from '../scripts/install-system-packages.ts';
 import { unavailable } from '../test/lab/tools.ts';
 import { measureLogDelivery } from './log-delivery.ts';
 import { describeMachine } from './machine.ts';
 import { measurePveHosts } from './pve-hosts.ts';
 import { measureRealVms } from './real-vms.ts';
-import { reportLogDelivery, reportPveHosts, reportRealVms, reportSimulatedVms, reportSmallHosts } from './report.ts';
+import {
+  reportLogDelivery,
+  reportPveHosts,
+  reportRealVms,
+  reportSimulatedVms,
+  reportSmallHosts,
+  reportStarts,
+} from './report.ts';
 import { measureSimulatedVms } from './simulated-vms.ts';
 import { measureSmallHosts } from './small-hosts.ts';
+import { measureStarts } from './start.ts';
 
 const DOCUMENT = join(import.meta.dirname, '..', 'docs', 'performance.md');
 /** Everything behind this line of the document is the last run's output. */
@@ -50,6 +59,21 @@ async function main(argv: readonly string[]): Promise<number> {
       reportSimulatedVms(await measureSimulatedVms({ bundle, scrapes: simulatedScrapes, say }), simulatedScrapes),
     );
     sections.push(reportSmallHosts(await measureSmallHosts({ bundle, say })));
+    const binary = join(dir, 'virtlens');
+    await buildBinary(binary);
+    const programs = {
+      'virtlens.js': [process.execPath, bundle],
+      'virtlens.js as a service': [
+        'env',
+        'MALLOC_ARENA_MAX=1',
+        'MALLOC_TRIM_THRESHOLD_=131072',
+        process.execPath,
+        bundle,
+      ],
+      'the executable': [binary],
+    };
+    const starts = await measureStarts({ programs, bundle, rounds: simulatedScrapes, say });
+    sections.push(reportStarts(starts, statSync(binary).size));
     const noPve = unavailable('pve');
     if (noPve === false)
       sections.push(reportPveHosts(await measurePveHosts({ bundle, scrapes: pveScrapes, say }), pveScrapes));

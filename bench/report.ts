@@ -5,6 +5,7 @@ import type { Hang, RealResult } from './real-vms.ts';
 import { PEER_PATIENCE_MS } from './real-vms.ts';
 import { LARGE_VMS, type SimulatedResult, SMALL_VMS } from './simulated-vms.ts';
 import { FEW_VMS, MEMORY_VMS, type SmallResult } from './small-hosts.ts';
+import { START_VMS, type StartResult } from './start.ts';
 import type { Cost } from './subject.ts';
 
 /** The targets. Ratios are virtlens / peer on the same VMs with the same families. */
@@ -170,6 +171,26 @@ export function reportSmallHosts({ ownSeries, otherSeries, residentBytes, firstS
           '',
         ],
       ],
+    ),
+  ].join('\n');
+}
+
+export function reportStarts(results: readonly StartResult[], binaryBytes: number): string {
+  const node = results[0]!.cost;
+  return [
+    '### The start',
+    '',
+    `Medians. The first page is that of ${START_VMS} simulated VMs with the default families. The executable has ${mebibytes(binaryBytes)}.`,
+    '',
+    table(
+      ['program', '', 'wall time', 'CPU', "÷ Node.js's CPU"],
+      results.map(({ program, what, cost }) => [
+        program,
+        what,
+        milliseconds(cost.wallMs),
+        milliseconds(cost.cpuMs),
+        (cost.cpuMs / node.cpuMs).toFixed(1),
+      ]),
     ),
   ].join('\n');
 }

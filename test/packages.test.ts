@@ -5,6 +5,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { buildAgent } from '../scripts/build.ts';
 import { buildDeb } from '../scripts/packages/deb.ts';
 import { buildRpm } from '../scripts/packages/rpm.ts';
 import { renderUnit, SERVICES, unitName } from '../scripts/packages/services.ts';
@@ -12,8 +13,6 @@ import { COMMANDS } from '../src/commands/index.ts';
 import { shellQuote } from './lab/cage.ts';
 import { describeLab } from './lab/describe.ts';
 import { findProgram, runTool } from './lab/tools.ts';
-
-const MAIN = join(import.meta.dirname, '..', 'src', 'main.ts');
 
 /** Runs a shell script as root in the copy; all that it changes is gone when it ends. `$STATE` is a directory that stays. */
 function runInCopy(state: string, script: string): string {
@@ -61,12 +60,14 @@ getent group virtlens || true`;
 describeLab('the packages', ['libvirt'], () => {
   let state: string;
   let binary: string;
-  before(() => {
+  before(async () => {
     state = mkdtempSync(join(tmpdir(), 'virtlens-packages-'));
     spawnSync('mkdir', [join(state, 'copy')]);
-    // The sources in the executable's place: what is tested is the packaging (test/binary.test.ts has the executable).
+    // The bundle in the executable's place: what is tested is the packaging (test/binary.test.ts has the executable).
+    const bundle = join(state, 'virtlens.js');
+    await buildAgent(bundle);
     binary = join(state, 'virtlens');
-    writeFileSync(binary, `#!/bin/sh\nexec ${process.execPath} ${MAIN} "$@"\n`);
+    writeFileSync(binary, `#!/bin/sh\nexec ${process.execPath} ${bundle} "$@"\n`);
     chmodSync(binary, 0o755);
     chmodSync(state, 0o777);
   });

@@ -142,6 +142,7 @@ describe('the start of the built program', () => {
       },
     );
     assert.match(stderr, /\/nonexistent\/key/);
+    assert.match(readFileSync(path, 'utf8'), /^part main taken\npart ssh2 no cache$/m);
   });
 
   it('has lines in stack traces that name the functions of the sources', () => {

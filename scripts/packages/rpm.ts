@@ -85,6 +85,7 @@ function renderSpec(files: readonly PackageFile[], version: string, tree: string
     'fi',
     ...SCRIPTS.reload,
     '%files',
+    `%dir /usr/share/licenses/${NAME}`,
     ...list,
     '',
   ].join('\n');
