@@ -10,6 +10,8 @@ import { TaskLog } from './task-log.ts';
 
 /** The part of a collection's time that reading XML may take; statistics get the rest. */
 const XML_PART = 0.5;
+/** After this part of it without a word from the daemon, a ping asks whether it is there: one sent at the end comes back too late to say so. */
+const SILENT_PART = 0.8;
 
 /** What is to be in a snapshot. */
 export interface SnapshotPlan {
@@ -44,6 +46,9 @@ export class Collection {
     const cancels = [
       this.#clock.schedule(deadlineMs, () => this.#deadline.abort()),
       this.#clock.schedule(deadlineMs * XML_PART, () => this.#xmlDeadline.abort()),
+      this.#clock.schedule(deadlineMs * SILENT_PART, () => {
+        if (!this.isHeard) void this.#session?.ping();
+      }),
     ];
     return () => {
       for (const cancel of cancels) cancel();
