@@ -48,7 +48,7 @@ describe('a command line that cannot work', { concurrency: 2 }, () => {
     ['--bogus', /--bogus/, /--help/],
     ['--web.listen-adress=:1', /--web\.listen-adress/, /did you mean --web\.listen-address/],
     ['-x', /-x/],
-    ['stray', /'stray'/, /serve, nova, telegraf, pve, sim/],
+    ['stray', /'stray'/, /serve, nova, telegraf, pve, ha, logs, events, sim/],
     ['--libvirt.uri', /--libvirt\.uri needs a value/],
     ['--libvirt.uri=', /empty/, /qemu:\/\/\/system/],
     ['--libvirt.uri=localhost', /'localhost'/, /qemu:\/\/\/system/],

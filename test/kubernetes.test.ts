@@ -118,7 +118,8 @@ function suite(real: boolean): void {
       assertReply(await patch('hypervisors', [NODE, 'status'], { spec: { reboot: true } }), 200);
       const { spec, status, metadata } = await kubernetes.readHypervisor(NODE);
       assert.deepEqual({ spec, status }, { spec: before.spec, status: before.status });
-      assert.equal(metadata.resourceVersion, before.metadata.resourceVersion);
+      // The real one notes in managedFields that somebody tried.
+      if (!real) assert.equal(metadata.resourceVersion, before.metadata.resourceVersion);
     });
 
     it('counts versions up with a change', async () => {
@@ -150,7 +151,8 @@ function suite(real: boolean): void {
       ['a type alone', [{ type: 'GuestReboot' }]],
       ['a message that is too long', [{ ...REBOOT, message: 'x'.repeat(32_769) }]],
     ] as const) {
-      it(`refuses a condition with ${what}`, async () => {
+      const skip = real && what === 'one type twice' && 'v1.20 takes it in a merge patch';
+      it(`refuses a condition with ${what}`, { skip }, async () => {
         assertReply(await patch('hypervisors', [NODE, 'status'], { status: { conditions } }), 422, 'Invalid');
       });
     }
@@ -192,7 +194,8 @@ function suite(real: boolean): void {
         const { items, metadata } = await page(next === '' ? '' : `&continue=${next}`);
         assert.equal(items.length, 1);
         names.push(...items.map((item) => item.metadata.name));
-        next = metadata.continue;
+        // The real one has an empty text on the last page.
+        next = metadata.continue || undefined;
       }
       assert.deepEqual(names, ['empty', 'other']);
     });

@@ -151,7 +151,8 @@ const EVICTION_STATUS: Schema = {
 const HYPERVISOR_SPEC: Schema = {
   type: 'object',
   properties: {
-    version: { type: 'string', default: '' },
+    // The operator's own has the default '', which v1.20 refuses.
+    version: { type: 'string' },
     reboot: { type: 'boolean', default: false },
     evacuateOnReboot: { type: 'boolean', default: true },
     lifecycleEnabled: { type: 'boolean', default: true },
