@@ -81,7 +81,8 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, Advice>> = {
   },
   ERR_FLAG_VALUE: {
     section: 'start',
-    means: "A flag's value (or that of an environment variable, which the line then names) cannot be used, or two flags exclude each other.",
+    means:
+      "A flag's value (or that of an environment variable, which the line then names) cannot be used, or two flags exclude each other.",
     fix: 'Do what stands behind the colon. Put values with blanks, `*` or `$` in quotes; in a systemd unit or `/etc/default/virtlens`, see `systemctl show -p ExecStart virtlens`.',
   },
   ERR_FLAG_STRAY: {
@@ -91,7 +92,7 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, Advice>> = {
   },
   ERR_LIBVIRT_URI: {
     section: 'start',
-    means: "The libvirt URI cannot be used; the line names the part that is wrong.",
+    means: 'The libvirt URI cannot be used; the line names the part that is wrong.',
     fix: 'Correct that part. [The forms of the URI](serve.md#the-daemons-uri). Test it with libvirt: `virsh -c URI list`.',
   },
   ERR_TELEGRAF_CONFIG_SYNTAX: {
@@ -136,7 +137,8 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, Advice>> = {
   },
   ERR_HA_STATE_DIR: {
     section: 'start',
-    means: "The state directory of `virtlens ha` cannot be used. Without it a decision would not outlive a crash, so virtlens does not start.",
+    means:
+      'The state directory of `virtlens ha` cannot be used. Without it a decision would not outlive a crash, so virtlens does not start.',
     fix: 'Check its owner and the free space: `ls -ld DIRECTORY; df DIRECTORY`. A pod needs a volume that stays on the node.',
   },
   ERR_LOGS_STATE_DIR: {
@@ -158,7 +160,8 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, Advice>> = {
   },
   ERR_TRANSPORT_NO_SOCKET: {
     section: 'libvirt',
-    means: "None of libvirt's sockets exists: the daemon is not installed or not started, or a container does not see the host's `/run/libvirt`.",
+    means:
+      "None of libvirt's sockets exists: the daemon is not installed or not started, or a container does not see the host's `/run/libvirt`.",
     fix: '`ls -l /run/libvirt/*-sock*`; `systemctl start libvirtd` (or `virtqemud.socket`). In a container mount `/run/libvirt`.',
   },
   ERR_TRANSPORT_PERMISSION: {
@@ -168,7 +171,8 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, Advice>> = {
   },
   ERR_TRANSPORT_CERTIFICATE: {
     section: 'libvirt',
-    means: "The TLS certificates of the two sides do not fit: expired, of another CA, for another host name, or the daemon refuses the client's.",
+    means:
+      "The TLS certificates of the two sides do not fit: expired, of another CA, for another host name, or the daemon refuses the client's.",
     fix: 'Look at the certificate: `openssl s_client -connect HOST:16514 -showcerts </dev/null | openssl x509 -noout -subject -ext subjectAltName -dates`. The host of the URI must be a name in it.',
   },
   ERR_TRANSPORT_HOST_KEY: {
@@ -188,28 +192,30 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, Advice>> = {
   },
   ERR_TRANSPORT_PROTOCOL: {
     section: 'libvirt',
-    means: 'At the other side is something else than the URI says: plain TCP instead of TLS, another service, an sshd that shares no algorithm.',
+    means:
+      'At the other side is something else than the URI says: plain TCP instead of TLS, another service, an sshd that shares no algorithm.',
     fix: 'Check scheme and port of the URI: `qemu+tls` is 16514, `qemu+tcp` 16509, `qemu+ssh` 22.',
   },
   ERR_TRANSPORT_CONFIG: {
     section: 'libvirt',
-    means: 'A file or setting on this host cannot be used for the connection: a key, a certificate, `auth.conf`, a parameter of the URI.',
+    means:
+      'A file or setting on this host cannot be used for the connection: a key, a certificate, `auth.conf`, a parameter of the URI.',
     fix: 'Correct the file or parameter that is named. Files must be readable for the user that runs virtlens.',
   },
   ERR_TRANSPORT_ABORTED: {
     section: 'libvirt',
     means: 'Connecting was given up: no answer in time, or virtlens was ended.',
-    fix: "If it was the time, check the network to the host and whether libvirt is overloaded: `time virsh -c URI list`.",
+    fix: 'If it was the time, check the network to the host and whether libvirt is overloaded: `time virsh -c URI list`.',
   },
   ERR_LIBVIRT_REMOTE: {
     section: 'libvirt',
-    means: "libvirt replied with an error of its own; its words are in the line.",
+    means: 'libvirt replied with an error of its own; its words are in the line.',
     fix: "Do the same with `virsh -r`, and look at the daemon's log: `journalctl -u libvirtd -u virtqemud`.",
   },
   ERR_LIBVIRT_TIMEOUT: {
     section: 'libvirt',
     means: 'libvirt did not reply in time.',
-    fix: "See whether libvirt hangs: `time virsh -r list`. If that is slow too, look for a hanging VM or storage, and see `journalctl -u libvirtd -u virtqemud`. `virtlens_libvirt_blocked_calls` counts the calls that wait.",
+    fix: 'See whether libvirt hangs: `time virsh -r list`. If that is slow too, look for a hanging VM or storage, and see `journalctl -u libvirtd -u virtqemud`. `virtlens_libvirt_blocked_calls` counts the calls that wait.',
   },
   ERR_LIBVIRT_ABORTED: {
     section: 'libvirt',
@@ -218,12 +224,14 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, Advice>> = {
   },
   ERR_LIBVIRT_CLOSED: {
     section: 'libvirt',
-    means: 'The connection to libvirt was closed: the daemon was restarted, crashed, or stopped replying. virtlens connects again.',
+    means:
+      'The connection to libvirt was closed: the daemon was restarted, crashed, or stopped replying. virtlens connects again.',
     fix: 'If it repeats: `journalctl -u libvirtd -u virtqemud`, and `max_clients` in libvirtd.conf.',
   },
   ERR_LIBVIRT_PROTOCOL: {
     section: 'libvirt',
-    means: "What came is not libvirt's protocol: another service has the port, or something on the way changes the bytes.",
+    means:
+      "What came is not libvirt's protocol: another service has the port, or something on the way changes the bytes.",
     fix: 'Check host and port of the URI. If it is a libvirt daemon, report a bug with its version.',
   },
   ERR_LIBVIRT_ARGUMENT: {
@@ -295,7 +303,8 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, Advice>> = {
   },
   ERR_EVENTS_STATE_FILE: {
     section: 'events',
-    means: 'The file in the state directory is of another program, of a newer version, or damaged. It is set aside, never deleted.',
+    means:
+      'The file in the state directory is of another program, of a newer version, or damaged. It is set aside, never deleted.',
     fix: 'After a downgrade, go back to the newer version and rename the file back. Else check the disk: `dmesg | tail`. The file that was set aside may be deleted.',
   },
   ERR_HA_CLUSTER: {
@@ -370,7 +379,7 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, Advice>> = {
   ERR_DELIVERY_BLOCKED: {
     section: 'outputs',
     means: 'The receiver takes nothing until somebody changes something: a token, a database, a certificate, the URL.',
-    fix: "Correct what the line names, with `--influx.*`, `--otlp.*` or `--forward.*`, and restart virtlens; or correct it at the receiver, and virtlens goes on by itself.",
+    fix: 'Correct what the line names, with `--influx.*`, `--otlp.*` or `--forward.*`, and restart virtlens; or correct it at the receiver, and virtlens goes on by itself.',
   },
   ERR_DELIVERY_AWAY: {
     section: 'outputs',
@@ -396,7 +405,7 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, Advice>> = {
   },
   ERR_QEMU_ABSENT: {
     section: 'proxmox',
-    means: "The VM has no monitor socket, or nobody listens there: the VM has just ended.",
+    means: 'The VM has no monitor socket, or nobody listens there: the VM has just ended.',
     fix: 'Nothing if it goes away. Else: `ls -l /var/run/qemu-server/VMID.qmp`, `qm status VMID`.',
   },
   ERR_QEMU_BUSY: {

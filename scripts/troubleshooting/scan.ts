@@ -5,9 +5,9 @@ import { join } from 'node:path';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
-/** A call of a logger. */
+/** A call of a logger, or a line for standard error. */
 export interface LogCall {
-  readonly level: 'WARN' | 'ERROR';
+  readonly level: 'WARN' | 'ERROR' | undefined;
   /** Literal messages, `…` where they vary; the place `FILE: EXPRESSION` of one that is made elsewhere. */
   readonly messages: readonly string[];
 }
@@ -24,16 +24,19 @@ export function readSources(): readonly SourceFile[] {
     .map((path) => ({ path, text: readFileSync(join(ROOT, path), 'utf8').replace(/^\s*(?:\/\/.*|\/?\*.*)$/gm, '') }));
 }
 
-/** The calls `.warn(…)` and `.error(…)`. */
+/** The calls `.warn(…)` and `.error(…)`, and `stderr.write(…)` with a literal. */
 export function findLogCalls(sources: readonly SourceFile[]): readonly LogCall[] {
   return sources.flatMap(({ path, text }) =>
-    [...text.matchAll(/\.(warn|error)\(/g)].map((match) => {
+    [...text.matchAll(/(?:\.(warn|error)|\bstderr\.write)\(/g)].flatMap((match): LogCall[] => {
       const argument = readArgument(text, match.index + match[0].length);
       const messages = messagesOf(argument, text.slice(0, match.index));
-      return {
-        level: match[1] === 'warn' ? 'WARN' : 'ERROR',
-        messages: messages.length > 0 ? messages : [`${path}: ${argument}`],
-      };
+      if (match[1] === undefined) return messages.length > 0 ? [{ level: undefined, messages }] : [];
+      return [
+        {
+          level: match[1] === 'warn' ? 'WARN' : 'ERROR',
+          messages: messages.length > 0 ? messages : [`${path}: ${argument}`],
+        },
+      ];
     }),
   );
 }
@@ -41,7 +44,7 @@ export function findLogCalls(sources: readonly SourceFile[]): readonly LogCall[]
 /** The literal messages that stand behind each error code or in the classes that have one code only. */
 export function findErrorMessages(
   sources: readonly SourceFile[],
-  codeOfClass: Readonly<Record<string, string>>,
+  codeOfClass: Readonly<Record<string, string | undefined>>,
 ): ReadonlyMap<string, ReadonlySet<string>> {
   const found = new Map<string, Set<string>>();
   const add = (code: string, text: string, from: number): void => {
@@ -63,7 +66,9 @@ export function findErrorMessages(
 
 /** The classes of errors that the source declares. */
 export function findErrorClasses(sources: readonly SourceFile[]): readonly string[] {
-  return sources.flatMap(({ text }) => [...text.matchAll(/class (\w+) extends VirtlensError\b/g)].map((match) => match[1]!));
+  return sources.flatMap(({ text }) =>
+    [...text.matchAll(/class (\w+) extends VirtlensError\b/g)].map((match) => match[1]!),
+  );
 }
 
 /** The text of one argument of a call, from its first character. */
@@ -158,7 +163,11 @@ function fillIn(template: string, before: string): string {
 }
 
 function tidy(message: string): string {
-  return message.replace(/\\(['"`])/g, '$1').replace(/…(?:\s*…)+/g, '…').trim();
+  return message
+    .replace(/\\(['"`])/g, '$1')
+    .replace(/\\n$/, '')
+    .replace(/…(?:\s*…)+/g, '…')
+    .trim();
 }
 
 function hasWords(message: string): boolean {
