@@ -11,6 +11,10 @@ import { findErrorMessages, findLogCalls, readSources } from './troubleshooting/
 /** Where the page is. */
 export const TROUBLESHOOTING_DOC = fileURLToPath(new URL('../docs/troubleshooting.md', import.meta.url));
 
+/** A message with fewer fixed words than this finds nothing when it is searched for. */
+const WORDS_MIN = 3;
+const WORD = /[a-z]{2,}/gi;
+
 const INTRODUCTION = `# Troubleshooting
 
 Every message that virtlens logs as a warning or an error, and every error code, with its meaning and what to do. Generated from the source by
@@ -25,12 +29,13 @@ Every message that virtlens logs as a warning or an error, and every error code,
 - \`level=ERROR\` needs somebody, unless it heals; \`level=WARN\` may need somebody; \`level=INFO\` says, among others, when something works again.
 - A trouble is logged once, not at each scrape. No new line does not mean that it is over: look for the line that says that it works again.
 - What is wrong at the start is one line on standard error without \`level\`, such as \`virtlens: unknown flag --foo: …\`, and the exit code is not 0.
+- \`virtlens telegraf\` writes lines as Telegraf does: \`2026-11-21T01:02:03Z E! [inputs.libvirt] …\`; \`E!\` is an error, \`W!\` a warning.
 - Messages about a receiver or a Telegraf input are a sentence of their own, without \`err\`.
 
 ## Where to look first
 
-    systemctl status virtlens                          # or virtlens-nova, virtlens-pve, virtlens-telegraf, virtlens-ha, virtlens-logs
-    journalctl -u virtlens -p warning --since -1h      # without a service: what the program writes to standard error
+    systemctl status virtlens                          # or virtlens-nova, virtlens-pve, virtlens-telegraf
+    journalctl -u virtlens --since -1h | grep -vE 'level=(DEBUG|INFO)'   # in a pod: kubectl logs POD
     curl -i localhost:9177/-/healthy                   # 200: the process runs
     curl -i localhost:9177/-/ready                     # 200: libvirt was tried; of ha: an event would become an Eviction now, else the reason
     curl -s localhost:9177/metrics | grep -E '^libvirt_up|^virtlens_(collector_success|quarantined_domains|libvirt_blocked_calls)'
@@ -57,16 +62,15 @@ export function troubleshooting(): string {
   const levels = new Map(findLogCalls(sources).flatMap(({ level, messages }) => messages.map((text) => [text, level])));
   const messagesOfCode = findErrorMessages(sources, ERROR_CLASSES);
   const chapters = Object.entries(SECTIONS).map(([section, title]) => {
-    const logged = ofSection(LOG_MESSAGES, section).map(([message, advice]) =>
-      logEntry(message, levels.get(message), advice),
-    );
+    const logged = Map.groupBy(ofSection(LOG_MESSAGES, section), ([, { means, fix }]) => JSON.stringify([means, fix]));
+    const lines = [...logged.values()].map((entries) => logEntry(entries, levels));
     const codes = ofSection(ERROR_CODES, section).map(([code, advice]) =>
       codeEntry(code, [...(messagesOfCode.get(code) ?? [])], advice),
     );
     return [
       `## ${title}\n`,
-      ...(logged.length > 0 ? [`### Lines: ${title}\n`, ...logged] : []),
-      ...(codes.length > 0 ? [`### Errors: ${title}\n`, ...codes] : []),
+      ...(lines.length > 0 ? ['### Lines\n', ...lines] : []),
+      ...(codes.length > 0 ? ['### Reasons\n', ...codes] : []),
     ].join('\n');
   });
   return [INTRODUCTION, ...chapters].join('\n');
@@ -76,13 +80,22 @@ function ofSection(table: Readonly<Record<string, Advice>>, section: string): re
   return Object.entries(table).filter(([, advice]) => advice.section === section);
 }
 
-function logEntry(message: string, level: string | undefined, { reads, means, fix }: Advice): string {
-  const head = reads === undefined ? code(message) : reads;
-  return `**${head}**${level === undefined ? '' : ` (${level})`}\n\n- ${means}\n- *Fix:* ${fix}\n`;
+/** Messages of which the same is said stand together. */
+function logEntry(
+  entries: readonly (readonly [string, Advice])[],
+  levels: ReadonlyMap<string, string | undefined>,
+): string {
+  const heads = entries.map(([message, { reads }]) => {
+    const level = levels.get(message);
+    return `**${reads ?? code(message)}**${level === undefined ? '' : ` (${level})`}`;
+  });
+  const { means, fix } = entries[0]![1];
+  return `${heads.join('\\\n')}\n\n- ${means}\n- *Fix:* ${fix}\n`;
 }
 
 function codeEntry(name: string, messages: readonly string[], { means, fix }: Advice): string {
-  const examples = messages.length === 0 ? '' : `- Reads:\n${messages.map((text) => `  - ${code(text)}\n`).join('')}`;
+  const telling = messages.filter((text) => [...text.matchAll(WORD)].length >= WORDS_MIN);
+  const examples = telling.length === 0 ? '' : `- Reads:\n${telling.map((text) => `  - ${code(text)}\n`).join('')}`;
   return `**\`${name}\`**: ${means}\n\n- *Fix:* ${fix}\n${examples}`;
 }
 

@@ -14,32 +14,32 @@ export const LOG_MESSAGES: Readonly<Record<string, Advice>> = {
   'virtlens: …': {
     section: 'start',
     means: 'The program cannot start, or ends. Behind the name is one of the errors of this page.',
-    fix: 'Search this page for what stands there.',
+    fix: 'Search this page for what stands behind the name.',
   },
   'virtlens ha: …': {
     section: 'start',
-    means: 'The same, of `virtlens ha`.',
-    fix: 'Search this page for what stands there.',
+    means: 'The program cannot start, or ends. Behind the name is one of the errors of this page.',
+    fix: 'Search this page for what stands behind the name.',
   },
   'virtlens logs: …': {
     section: 'start',
-    means: 'The same, of `virtlens logs`.',
-    fix: 'Search this page for what stands there.',
+    means: 'The program cannot start, or ends. Behind the name is one of the errors of this page.',
+    fix: 'Search this page for what stands behind the name.',
   },
   'virtlens nova: …': {
     section: 'start',
-    means: 'The same, of `virtlens nova`.',
-    fix: 'Search this page for what stands there.',
+    means: 'The program cannot start, or ends. Behind the name is one of the errors of this page.',
+    fix: 'Search this page for what stands behind the name.',
   },
   'virtlens pve: …': {
     section: 'start',
-    means: 'The same, of `virtlens pve`.',
-    fix: 'Search this page for what stands there.',
+    means: 'The program cannot start, or ends. Behind the name is one of the errors of this page.',
+    fix: 'Search this page for what stands behind the name.',
   },
   'virtlens: systemd cannot be told the state of the service: …': {
     section: 'start',
     means:
-      'The unit has `Type=notify`, and `systemd-notify` cannot be run or fails. virtlens works, but systemd may end it because it hears nothing.',
+      'The unit has `Type=notify`, and `systemd-notify` cannot be run or fails. virtlens works, but systemd takes it for not started.',
     fix: "Install systemd's programs where virtlens runs, or set `Type=exec` in the unit.",
   },
   'an unexpected error was ignored; please report it': {
@@ -76,12 +76,12 @@ export const LOG_MESSAGES: Readonly<Record<string, Advice>> = {
   },
   'libvirt does not answer': {
     section: 'libvirt',
-    means: 'There is a connection, and libvirt replied to nothing in time. The values are of the last collection.',
+    means: 'There is a connection, and libvirt replied to nothing in time. `libvirt_up` is 0 until it replies again.',
     fix: '`time virsh -r list`. If that hangs too, look for the cause in `journalctl -u libvirtd -u virtqemud` before you restart the daemon; running VMs survive its restart.',
   },
   'src/commands/serve/serve.ts: notice': {
     section: 'libvirt',
-    reads: 'a notice about the URI or a flag',
+    reads: 'a notice about the URI or a flag, of `virtlens serve`',
     means:
       'Something works otherwise than the flag or the URI says, such as a flag of another exporter that has no effect here.',
     fix: 'Do what the line says; nothing is broken.',
@@ -89,19 +89,22 @@ export const LOG_MESSAGES: Readonly<Record<string, Advice>> = {
   'src/commands/ha/ha.ts: notice': {
     section: 'libvirt',
     reads: 'a notice about the URI, of `virtlens ha`',
-    means: 'The same.',
+    means:
+      'Something works otherwise than the flag or the URI says, such as a flag of another exporter that has no effect here.',
     fix: 'Do what the line says; nothing is broken.',
   },
   'src/commands/nova/nova.ts: notice': {
     section: 'libvirt',
     reads: 'a notice about the URI, of `virtlens nova`',
-    means: 'The same.',
+    means:
+      'Something works otherwise than the flag or the URI says, such as a flag of another exporter that has no effect here.',
     fix: 'Do what the line says; nothing is broken.',
   },
   'src/commands/events/events.ts: notice': {
     section: 'libvirt',
     reads: 'a notice about the URI, of `virtlens events`',
-    means: 'The same.',
+    means:
+      'Something works otherwise than the flag or the URI says, such as a flag of another exporter that has no effect here.',
     fix: 'Do what the line says; nothing is broken.',
   },
 
@@ -166,7 +169,8 @@ export const LOG_MESSAGES: Readonly<Record<string, Advice>> = {
   },
   'login refused': {
     section: 'web',
-    means: 'A client came with a wrong user or password, or tried too often; `reason` says which.',
+    means:
+      'A client came with a wrong user or password, or tried too often, or too many passwords wait to be checked; `reason` says which.',
     fix: 'Correct `basic_auth` of the job in Prometheus. If you do not know `client`, somebody tries passwords: block the address.',
   },
   'web config asks clients for less than before; the last good one stays in use': {
@@ -245,7 +249,7 @@ export const LOG_MESSAGES: Readonly<Record<string, Advice>> = {
   },
   'the configuration cannot be read': {
     section: 'proxmox',
-    means: '`/etc/pve` cannot be read; names and pools are those of before.',
+    means: '`/etc/pve` cannot be read; what virtlens read of it before is used.',
     fix: '`systemctl status pve-cluster`; `ls /etc/pve`. virtlens must run as root, or [with these rights](pve.md#with-less-than-root).',
   },
   'the size of a storage cannot be read': {
@@ -318,7 +322,7 @@ export const LOG_MESSAGES: Readonly<Record<string, Advice>> = {
     means: 'The API server would refuse `entry` for ever. The Eviction does not exist.',
     fix: 'Correct what `err` names, then restart once with `--queue.parked=retry`. Evict the host by hand if it is urgent.',
   },
-  'entries are parked and not carried out; --parked=retry tries them again, --parked=drop forgets them': {
+  'entries are parked and not carried out; --queue.parked=retry tries them again, --queue.parked=drop forgets them': {
     section: 'events',
     means: 'Decisions of an earlier run could not be carried out.',
     fix: 'Restart once with `--queue.parked=retry` when the cause is gone, or with `--queue.parked=drop`.',
@@ -341,7 +345,7 @@ export const LOG_MESSAGES: Readonly<Record<string, Advice>> = {
   'the queue is full; an entry is dropped': {
     section: 'events',
     means: 'A decision is lost.',
-    fix: 'The same; look at the VM of `entry` by hand.',
+    fix: 'Make the cluster reachable, and look at the VM of `entry` by hand.',
   },
   'the queue cannot be written; decisions are kept in memory and carried out, but a crash now may delay or lose them: make room or check the disk':
     {
@@ -383,12 +387,12 @@ export const LOG_MESSAGES: Readonly<Record<string, Advice>> = {
   'an event belongs to an incident': {
     section: 'events',
     means: 'A further failure of the same incident; it is noted on the same Eviction.',
-    fix: 'As for the first.',
+    fix: 'Look at this VM too: `/var/log/libvirt/qemu/VM.log`.',
   },
   'the host is to be evicted': {
     section: 'events',
     means: 'The Eviction is created. By itself it moves no VM.',
-    fix: '`kubectl describe eviction NAME`. Set `spec.maintenance` of the Hypervisor to empty the host, or delete the Eviction.',
+    fix: '`kubectl describe evictions.kvm.cloud.sap NAME` (the group of `--kubernetes.group`). Set `spec.maintenance` of the Hypervisor to empty the host, or delete the Eviction.',
   },
   'the host is in maintenance now': {
     section: 'events',

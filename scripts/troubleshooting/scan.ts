@@ -53,7 +53,7 @@ export function findErrorMessages(
     found.set(code, own);
   };
   for (const { text } of sources) {
-    for (const match of text.matchAll(/new \w+Error\(\s*'(ERR_\w+)',\s*/g)) {
+    for (const match of text.matchAll(/\(\s*'(ERR_\w+)',\s*/g)) {
       add(match[1]!, text, match.index + match[0].length);
     }
     for (const match of text.matchAll(/new (\w+Error)\(\s*(?:'[a-z ]+',\s*)?(?!'ERR_)/g)) {
