@@ -11,9 +11,8 @@ import { findErrorMessages, findLogCalls, readSources } from './troubleshooting/
 /** Where the page is. */
 export const TROUBLESHOOTING_DOC = fileURLToPath(new URL('../docs/troubleshooting.md', import.meta.url));
 
-/** A message with fewer fixed words than this finds nothing when it is searched for. */
-const WORDS_MIN = 3;
-const WORD = /[a-z]{2,}/gi;
+/** A message with fewer fixed letters than this finds nothing when it is searched for. */
+const LETTERS_MIN = 11;
 
 const INTRODUCTION = `# Troubleshooting
 
@@ -94,7 +93,7 @@ function logEntry(
 }
 
 function codeEntry(name: string, messages: readonly string[], { means, fix }: Advice): string {
-  const telling = messages.filter((text) => [...text.matchAll(WORD)].length >= WORDS_MIN);
+  const telling = messages.filter((text) => text.replace(/[^a-z]/gi, '').length >= LETTERS_MIN);
   const examples = telling.length === 0 ? '' : `- Reads:\n${telling.map((text) => `  - ${code(text)}\n`).join('')}`;
   return `**\`${name}\`**: ${means}\n\n- *Fix:* ${fix}\n${examples}`;
 }
