@@ -53,7 +53,7 @@ async function evict(entries: readonly EvictionEntry[], options: CarryOutOptions
   if (own !== undefined && !isOpen(own) && own.annotations[EVENT_ID_ANNOTATION] !== incidentId) {
     throw new ClusterError(
       'never',
-      `Eviction ${name} is there and is not of this incident: delete it, and restart with --parked=retry`,
+      `Eviction ${name} is there and is not of this incident: delete it, and restart with --queue.parked=retry`,
     );
   }
   const noted = own ?? evictions.find(isOpen);

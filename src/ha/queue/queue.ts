@@ -255,7 +255,7 @@ export class DurableQueue {
     switch (choice) {
       case 'keep':
         logger.warn(
-          'entries are parked and not carried out; --parked=retry tries them again, --parked=drop forgets them',
+          'entries are parked and not carried out; --queue.parked=retry tries them again, --queue.parked=drop forgets them',
           {
             entries: count,
           },
