@@ -94,12 +94,8 @@ export const SERVICES: readonly Service[] = [
     // QEMU's logs are root's alone. journalctl, which it runs, inherits the right, so that no group is needed for the journal.
     capabilities: ['CAP_DAC_READ_SEARCH'],
     stateDirectory: 'virtlens-logs',
-    hardening: {
-      // In a user namespace of its own a capability is none for the host's files.
-      PrivateUsers: 'no',
-      // journalctl reads the boot's id in /proc/sys.
-      ProcSubset: 'all',
-    },
+    // In a user namespace of its own a capability is none for the host's files.
+    hardening: { PrivateUsers: 'no' },
   },
 ];
 
