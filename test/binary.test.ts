@@ -77,11 +77,15 @@ describeLab('the single executable', ['libvirt', 'tls'], () => {
 
   it('has its parts inside', async () => {
     await assertEvicts({ program: [binary] });
-    const otlp = await runAgent(
-      ['logs', '--otlp.endpoint=ftp://127.0.0.1', '--source=qemu', '--web.listen-address=127.0.0.1:0'],
+    await using logs = await Agent.start(
+      [
+        ...['logs', '--source=qemu', `--qemu.log-dir=${directory}`, `--state.dir=${join(directory, 'state')}`],
+        ...['--otlp.endpoint=http://127.0.0.1:1', '--forward.address=127.0.0.1:1'],
+      ],
       { program: [binary] },
     );
-    assert.match(otlp.stderr, /^virtlens logs: .*ftp/);
+    assert.match(await logs.metrics(), /^virtlens_build_info\{/m);
+    assert.deepEqual(await logs.stop(), { code: 0, signal: null });
     const ssh = await runAgent(
       [
         '--libvirt.uri=qemu+ssh://nobody@127.0.0.1:1/system?keyfile=/nonexistent/key',
