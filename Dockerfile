@@ -17,7 +17,8 @@ COPY LICENSE /usr/share/doc/virtlens/LICENSE
 # What a process started once has of the settings in docs/install.md.
 ENV MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=131072
 USER 65534:65534
-EXPOSE 9177
+# serve, ha and logs.
+EXPOSE 9177 9178 9179
 # There is no curl in the image, and bash can speak HTTP by itself.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
   CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/${VIRTLENS_PORT:-9177} && printf 'GET /-/healthy HTTP/1.0\\r\\n\\r\\n' >&3 && read -r line <&3 && [[ $line == *' 200 '* ]]"]

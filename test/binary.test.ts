@@ -10,6 +10,7 @@ import { Agent, runAgent } from './lab/agent.ts';
 import { describeLab } from './lab/describe.ts';
 import { startLibvirt } from './lab/libvirt.ts';
 import { findProgram, runTool } from './lab/tools.ts';
+import { assertEvicts } from './support/evicting-agent.ts';
 
 /** The oldest C library that Node.js supports (https://github.com/nodejs/node/blob/main/BUILDING.md). */
 const GLIBC_MAX = [2, 28];
@@ -17,7 +18,7 @@ const GLIBC_MAX = [2, 28];
 /** Runs the arguments behind the first one in the root file system that this names, with the kernel's /proc, as every host has it. */
 const ENTER = 'mount --bind /proc "$1/proc" && exec chroot "$@"';
 
-describeLab('the single executable', ['libvirt'], () => {
+describeLab('the single executable', ['libvirt', 'tls'], () => {
   let directory: string;
   let binary: string;
   before(async () => {
@@ -75,6 +76,16 @@ describeLab('the single executable', ['libvirt'], () => {
   });
 
   it('has its parts inside', async () => {
+    await assertEvicts({ program: [binary] });
+    await using logs = await Agent.start(
+      [
+        ...['logs', '--source=qemu', `--qemu.log-dir=${directory}`, `--state.dir=${join(directory, 'state')}`],
+        ...['--otlp.endpoint=http://127.0.0.1:1', '--forward.address=127.0.0.1:1'],
+      ],
+      { program: [binary] },
+    );
+    assert.match(await logs.metrics(), /^virtlens_build_info\{/m);
+    assert.deepEqual(await logs.stop(), { code: 0, signal: null });
     const ssh = await runAgent(
       [
         '--libvirt.uri=qemu+ssh://nobody@127.0.0.1:1/system?keyfile=/nonexistent/key',

@@ -68,6 +68,11 @@ export function readProjectFile(name: string): string {
 
 const IF_SYSTEMD = 'if [ -d /run/systemd/system ]; then';
 const UNITS = SERVICES.map(unitName).join(' ');
+/** What the services write. */
+const DATA_DIRECTORIES = SERVICES.flatMap(({ logsDirectory, stateDirectory }) => [
+  ...(logsDirectory === undefined ? [] : [`/var/log/${logsDirectory}`]),
+  ...(stateDirectory === undefined ? [] : [`/var/lib/${stateDirectory}`]),
+]);
 
 /** Shell that both forms of packages run. Services are not started by an installation: which of them a host wants is its administrator's choice. */
 export const SCRIPTS = {
@@ -85,7 +90,7 @@ export const SCRIPTS = {
   stop: [IF_SYSTEMD, `  systemctl disable --now ${UNITS} || true`, 'fi'],
   /** When nothing is to be left. */
   purge: [
-    'rm -rf /var/log/virtlens',
+    `rm -rf ${DATA_DIRECTORIES.join(' ')}`,
     'if getent passwd virtlens >/dev/null; then userdel virtlens || true; fi',
     'if getent group virtlens >/dev/null; then groupdel virtlens || true; fi',
   ],

@@ -21,6 +21,8 @@ export interface Service {
   readonly hardening?: Readonly<Record<string, string>>;
   /** A directory below /var/log that it writes to. */
   readonly logsDirectory?: string;
+  /** A directory below /var/lib for its state; the command finds it in $STATE_DIRECTORY. */
+  readonly stateDirectory?: string;
 }
 
 const LIBVIRT_UNITS = ['libvirtd.service', 'virtqemud.service', 'virtproxyd.service'];
@@ -71,6 +73,30 @@ export const SERVICES: readonly Service[] = [
       ReadWritePaths: '-/run/lock -/run/lvm',
     },
   },
+  {
+    command: 'ha',
+    description: 'Evictions of a libvirt host in a Kubernetes cluster',
+    variable: 'HA_ARGS',
+    args: '',
+    help: 'virtlens-ha.service: arguments of virtlens ha, such as --kubernetes.kubeconfig=/etc/virtlens/kubeconfig --node-name=NAME.',
+    after: LIBVIRT_UNITS,
+    stateDirectory: 'virtlens-ha',
+    // The boot's id is in /proc/sys.
+    hardening: { ProcSubset: 'all' },
+  },
+  {
+    command: 'logs',
+    description: "Delivery of the logs of libvirt's daemons and of QEMU",
+    variable: 'LOGS_ARGS',
+    args: '',
+    help: 'virtlens-logs.service: arguments of virtlens logs, such as --otlp.endpoint=http://collector:4318; without an output the records go to the journal.',
+    after: LIBVIRT_UNITS,
+    // QEMU's logs are root's alone. journalctl, which it runs, inherits the right, so that no group is needed for the journal.
+    capabilities: ['CAP_DAC_READ_SEARCH'],
+    stateDirectory: 'virtlens-logs',
+    // In a user namespace of its own a capability is none for the host's files.
+    hardening: { PrivateUsers: 'no' },
+  },
 ];
 
 /** `virtlens.service`, `virtlens-nova.service`, … */
@@ -108,7 +134,17 @@ const HARDENING: Readonly<Record<string, string>> = {
 
 /** The unit file of a service. */
 export function renderUnit(service: Service): string {
-  const { command, description, variable, after, capabilities = [], isRoot, groups, logsDirectory } = service;
+  const {
+    command,
+    description,
+    variable,
+    after,
+    capabilities = [],
+    isRoot,
+    groups,
+    logsDirectory,
+    stateDirectory,
+  } = service;
   const hardening = { ...HARDENING, ...service.hardening };
   return [
     '[Unit]',
@@ -133,6 +169,7 @@ export function renderUnit(service: Service): string {
     `CapabilityBoundingSet=${capabilities.join(' ')}`,
     `AmbientCapabilities=${isRoot === true ? '' : capabilities.join(' ')}`,
     ...(logsDirectory === undefined ? [] : [`LogsDirectory=${logsDirectory}`, 'LogsDirectoryMode=0750']),
+    ...(stateDirectory === undefined ? [] : [`StateDirectory=${stateDirectory}`, 'StateDirectoryMode=0700']),
     ...Object.entries(hardening).map(([name, value]) => `${name}=${value}`),
     '',
     '[Install]',

@@ -58,7 +58,7 @@ function readProcess(): ProcessReport {
   const { user, system } = process.cpuUsage();
   return {
     cpuTimeUs: user + system,
-    residentMemoryBytes: process.memoryUsage.rss(),
+    residentMemoryBytes: unlessAbsent(() => process.memoryUsage.rss()),
     virtualMemoryBytes: unlessAbsent(readVirtualMemory),
     // The directory's own descriptor is open while it is read.
     openFds: unlessAbsent(() => readdirSync('/proc/self/fd').length - 1),

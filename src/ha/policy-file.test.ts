@@ -5,20 +5,22 @@ import { applyChanges, PolicyError, readPolicyFile, readRuleSetting } from './po
 
 const read = (text: string) => readPolicyFile(text, '/etc/virtlens/policy.yaml');
 
-it('reads rules and what counts as many I/O errors; the rest stays as it is', () => {
+it('reads rules and what counts as many I/O errors; the rest stays as it is', async () => {
   const policy = applyChanges(
-    read('rules:\n  watchdog: log\n  reboot: evict\n  destroyed: evict\nio-error:\n  count: 3\n  window: 1m30s\n'),
+    await read(
+      'rules:\n  watchdog: log\n  reboot: evict\n  destroyed: evict\nio-error:\n  count: 3\n  window: 1m30s\n',
+    ),
   );
   assert.deepEqual(policy, {
     actions: { ...DEFAULT_POLICY.actions, watchdog: 'log', reboot: 'evict', destroyed: 'evict' },
     ioError: { count: 3, windowMs: 90_000 },
   });
   for (const text of ['', '# nothing\n', 'rules:\n', 'rules: {}\n'])
-    assert.deepEqual(applyChanges(read(text)), DEFAULT_POLICY);
+    assert.deepEqual(applyChanges(await read(text)), DEFAULT_POLICY);
 });
 
-it('puts later changes before earlier ones', () => {
-  const policy = applyChanges(read('rules: {watchdog: log, agent: log}\nio-error: {count: 3}\n'), {
+it('puts later changes before earlier ones', async () => {
+  const policy = applyChanges(await read('rules: {watchdog: log, agent: log}\nio-error: {count: 3}\n'), {
     actions: { watchdog: 'ignore' },
     ioErrorCount: undefined,
     ioErrorWindowMs: 1_000,
@@ -28,7 +30,7 @@ it('puts later changes before earlier ones', () => {
   assert.deepEqual(policy.ioError, { count: 3, windowMs: 1_000 });
 });
 
-it('says in one line what is wrong with a file, and how it should be', () => {
+it('says in one line what is wrong with a file, and how it should be', async () => {
   const cases: readonly (readonly [text: string, message: RegExp])[] = [
     [
       'rules:\n  watchdgo: log\n',
@@ -50,15 +52,12 @@ it('says in one line what is wrong with a file, and how it should be', () => {
     ['a: &a [*a]\nb: *nothing\n', /is no valid YAML/],
   ];
   for (const [text, message] of cases) {
-    assert.throws(
-      () => read(text),
-      (error) => {
-        assert.ok(error instanceof PolicyError);
-        assert.match(error.message, message);
-        assert.doesNotMatch(error.message, /\n/);
-        return true;
-      },
-    );
+    await assert.rejects(read(text), (error) => {
+      assert.ok(error instanceof PolicyError);
+      assert.match(error.message, message);
+      assert.doesNotMatch(error.message, /\n/);
+      return true;
+    });
   }
 });
 

@@ -1,4 +1,3 @@
-import { parseDocument } from 'yaml';
 import { ConfigField, type ConfigSource } from '../base/config-field.ts';
 import { describeError } from '../base/errno.ts';
 import { VirtlensError } from '../base/error.ts';
@@ -48,7 +47,9 @@ export function applyChanges(...changes: readonly PolicyChanges[]): Policy {
  * @param file what errors call it
  * @throws PolicyError
  */
-export function readPolicyFile(text: string, file: string): PolicyChanges {
+export async function readPolicyFile(text: string, file: string): Promise<PolicyChanges> {
+  // A part of the shipped program by itself, which most starts need not compile.
+  const { parseDocument } = await import('yaml');
   const document = parseDocument(text, { prettyErrors: true });
   const [error] = document.errors;
   if (error !== undefined) {

@@ -28,7 +28,7 @@ export interface BuildReport {
 export interface ProcessReport {
   /** User and system time, microseconds. */
   readonly cpuTimeUs: number;
-  readonly residentMemoryBytes: number;
+  readonly residentMemoryBytes: number | undefined;
   readonly virtualMemoryBytes: number | undefined;
   readonly openFds: number | undefined;
   /** Undefined also when there is no limit. */

@@ -56,6 +56,7 @@ const FLAG_TABLE = [
   {
     kind: 'string',
     name: 'state.dir',
+    env: 'STATE_DIRECTORY',
     default: '/var/lib/virtlens',
     placeholder: 'DIR',
     help: 'Directory of the queue and of what is known of the VMs. It must outlive the process; in a pod that is a hostPath.',
@@ -198,12 +199,15 @@ export const haHelp = FLAGS.help;
  * Reads a command line, and the policy file that it names.
  * @throws FlagError, PolicyError
  */
-export function readHaConfig(argv: readonly string[], { env, hostname }: Pick<Machine, 'env' | 'hostname'>): HaConfig {
+export async function readHaConfig(
+  argv: readonly string[],
+  { env, hostname }: Pick<Machine, 'env' | 'hostname'>,
+): Promise<HaConfig> {
   const flags = FLAGS.parse(argv, env);
   const { uri, notices } = readUriFlag(flags['libvirt.uri'], env);
   return {
     uri,
-    policy: readPolicy(flags),
+    policy: await readPolicy(flags),
     isDryRun: flags['dry-run'],
     stateDir: notEmpty('state.dir', flags['state.dir']),
     queueMax: flags['queue.max-entries'],
@@ -231,10 +235,10 @@ type PolicyFlags = Pick<
 >;
 
 /** What flags say is before what the file says. */
-function readPolicy(flags: PolicyFlags): Policy {
+async function readPolicy(flags: PolicyFlags): Promise<Policy> {
   const file = flags['policy.file'];
   const windowMs = flags['io-error.window'];
-  return applyChanges(...(file === undefined ? [] : [readPolicyFile(readText(file), file)]), {
+  return applyChanges(...(file === undefined ? [] : [await readPolicyFile(readText(file), file)]), {
     actions: Object.fromEntries(flags['policy.rule'].map(readRule)),
     ioErrorCount: flags['io-error.count'],
     ioErrorWindowMs: windowMs === undefined ? undefined : atLeast('io-error.window', windowMs, IO_ERROR_WINDOW_MIN_MS),

@@ -15,8 +15,8 @@ after(() => rmSync(dir, { recursive: true }));
 const configOf = (argv: readonly string[], env: Record<string, string> = {}, hostname = 'Host-1.example.org') =>
   readHaConfig(['--libvirt.uri=test:///default', ...argv], { env, hostname });
 
-it('has defaults that an operator expects', () => {
-  const { uri, ...rest } = configOf([]);
+it('has defaults that an operator expects', async () => {
+  const { uri, ...rest } = await configOf([]);
   assert.equal(uri.text, 'test:///default');
   assert.deepEqual(rest, {
     policy: DEFAULT_POLICY,
@@ -36,16 +36,23 @@ it('has defaults that an operator expects', () => {
   });
 });
 
-it('takes the name of the node from the flag, then NODE_NAME, then the host', () => {
-  assert.equal(configOf(['--node-name=a'], { NODE_NAME: 'b' }).nodeName, 'a');
-  assert.equal(configOf([], { NODE_NAME: 'b' }).nodeName, 'b');
-  assert.equal(configOf([], { NODE_NAME: '' }).nodeName, 'host-1.example.org');
+it('takes the name of the node from the flag, then NODE_NAME, then the host', async () => {
+  const nodeOf = async (...options: Parameters<typeof configOf>) => (await configOf(...options)).nodeName;
+  assert.equal(await nodeOf(['--node-name=a'], { NODE_NAME: 'b' }), 'a');
+  assert.equal(await nodeOf([], { NODE_NAME: 'b' }), 'b');
+  assert.equal(await nodeOf([], { NODE_NAME: '' }), 'host-1.example.org');
 });
 
-it('puts the flags of the policy before its file', () => {
+it("takes the state directory from the flag, then systemd's", async () => {
+  const env = { STATE_DIRECTORY: '/var/lib/virtlens-ha' };
+  assert.equal((await configOf([], env)).stateDir, '/var/lib/virtlens-ha');
+  assert.equal((await configOf(['--state.dir=/srv/ha'], env)).stateDir, '/srv/ha');
+});
+
+it('puts the flags of the policy before its file', async () => {
   const file = join(dir, 'policy.yaml');
   writeFileSync(file, 'rules: {watchdog: log, agent: log}\nio-error: {count: 9, window: 1m}\n');
-  const { policy } = configOf([
+  const { policy } = await configOf([
     `--policy.file=${file}`,
     '--policy.rule=watchdog=ignore,panic=log',
     '--io-error.count=2',
@@ -84,6 +91,7 @@ it('says in one line what is wrong with a command line, and ends with 1', async 
     );
     assert.match(machine.stderr.text, /^virtlens ha: [^\n]*\n$/);
     assert.match(machine.stderr.text, message);
+    assert.equal(machine.isReady, false);
   }
 });
 
@@ -105,6 +113,7 @@ it('runs dry without a cluster and a state directory, with its pages', async () 
     assert.match(ready, /^503 not ready: (starting|there is no connection|libvirt has not said)/);
     ready = await get('/-/ready');
   }
+  assert.equal(machine.isReady, true);
   const page = await get('/metrics');
   assert.match(page, /^virtlens_ha_libvirt_connected 1$/m);
   assert.match(page, new RegExp(`^virtlens_build_info\\{version="${VERSION.replaceAll('.', '\\.')}"`, 'm'));

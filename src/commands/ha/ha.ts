@@ -11,7 +11,6 @@ import type { Connector } from '../../connection/connector.ts';
 import { type EventStream, openEventStream } from '../../events/event-stream.ts';
 import { HaAgent } from '../../ha/agent.ts';
 import { createDryRun } from '../../ha/dry-run.ts';
-import { openCluster } from '../../ha/kubernetes/open-cluster.ts';
 import { openDisk } from '../../ha/queue/disk.ts';
 import { DurableQueue } from '../../ha/queue/queue.ts';
 import { HaWorker } from '../../ha/worker.ts';
@@ -28,12 +27,13 @@ import { type HaConfig, haHelp, readHaConfig } from './config.ts';
 
 /** Prometheus's own default, for a scraper that does not say how long it waits. */
 const SCRAPE_TIMEOUT_MS = 10_000;
+
 /** `virtlens ha`: 0 after SIGTERM or SIGINT, 1 when it cannot work as it was called, with one line that says why. */
 export const HA: Command = {
   help: haHelp,
   async run(argv, machine) {
     try {
-      return await serve(readHaConfig(argv, machine), machine);
+      return await serve(await readHaConfig(argv, machine), machine);
     } catch (error) {
       if (!(error instanceof VirtlensError)) throw error;
       machine.stderr.write(`virtlens ha: ${error.message}\n`);
@@ -87,6 +87,8 @@ async function serve(config: HaConfig, machine: Machine): Promise<number> {
     });
     parts = { agent, worker, connector, stream };
     worker?.start();
+    // Not before: what cannot be used of the cluster's configuration or the state directory is a start that failed.
+    machine.notifyReady();
     void connector.acquire().catch((error) => {
       if (!canNeverWork(error)) return;
       stderr.write(`virtlens ha: ${error.message}\n`);
@@ -106,6 +108,8 @@ async function serve(config: HaConfig, machine: Machine): Promise<number> {
 /** @throws ClusterConfigError, QueueError */
 async function openWorker(config: HaConfig, { env, clock }: Machine, logger: Logger): Promise<HaWorker> {
   const { nodeName, maintenance, stateDir, queueMax, parked } = config;
+  // Late, with the packages that it needs: a dry run and the other commands, which share one part with this, go without.
+  const { openCluster } = await import('../../ha/kubernetes/open-cluster.ts');
   const cluster = await openCluster(config.cluster, { env, clock });
   const disk = await openDisk(stateDir);
   const queue = await DurableQueue.open({ disk, entriesMax: queueMax, parked, clock, logger });

@@ -59,6 +59,7 @@ async function deliver(config: LogsConfig, machine: Machine): Promise<number> {
       clock,
       logger,
     });
+    machine.notifyReady();
     const keepAlive = setInterval(() => {}, 2 ** 30);
     const code = await stopped;
     clearInterval(keepAlive);
