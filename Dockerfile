@@ -9,8 +9,9 @@ RUN npm ci --no-audit
 COPY . .
 RUN npm run build:binary
 
+# systemd has journalctl, with which `virtlens logs` reads the journal.
 FROM debian:bookworm-slim
-RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libatomic1 libstdc++6 \
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libatomic1 libstdc++6 systemd \
   && rm -rf /var/lib/apt/lists/*
 COPY --from=build /build/dist/virtlens /usr/bin/virtlens
 COPY LICENSE /usr/share/doc/virtlens/LICENSE
