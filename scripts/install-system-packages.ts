@@ -77,6 +77,8 @@ function findMissingPackages(packages: readonly string[]): string[] {
   const { stdout } = spawnSync('dpkg-query', ['--status', ...packages], { encoding: 'utf8', env: APT_ENV });
   const stanzas = stdout.split('\n\n').filter((stanza) => /^Status: .* installed$/m.test(stanza));
   const installed = new Set(stanzas.map((stanza) => /^Package: (.*)$/m.exec(stanza)?.[1]));
+  // kubectl may be there from elsewhere, whose file Debian's package would overwrite.
+  if (existsSync('/usr/bin/kubectl')) installed.add('kubernetes-client');
   return packages.filter((name) => !installed.has(name));
 }
 
