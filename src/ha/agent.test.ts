@@ -226,7 +226,6 @@ it('notes reboots as a condition, without waiting for Evictions that fail', asyn
 it('parks what can never succeed, at once or after a while, and goes on with the rest', async () => {
   const cases: readonly (readonly [Error, number])[] = [
     [new ClusterError('never', 'Eviction is invalid', { status: 422 }), 0],
-    [new ClusterError('retry', 'etcdserver: request is too large', { status: 500 }), 60_000],
     [new ClusterError('refused', 'evictions is forbidden', { status: 403 }), 700_000],
     [new ClusterError('retry', 'internal error', { status: 500 }), 4_000_000],
     [new TypeError('a fault of virtlens'), 4_000_000],

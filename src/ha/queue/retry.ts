@@ -28,8 +28,6 @@ interface Patience {
 const PATIENCE = {
   /** It cannot succeed. */
   never: { count: 1, ms: 0 },
-  /** The object is larger than etcd takes (a 500). */
-  'too large': { count: 5, ms: 0 },
   /** Rights or a kind are missing. A kube-apiserver that is starting replies so for a moment, and somebody may be setting the cluster up. */
   refused: { count: 2, ms: 600_000 },
   /** The same 500 again and again, or an error of virtlens's own: it may be this entry's fault. */
@@ -74,6 +72,5 @@ export function failureText(error: unknown): string {
 function patienceOf(error: unknown): keyof typeof PATIENCE {
   if (!(error instanceof ClusterError)) return 'internal';
   if (error.kind !== 'retry') return error.kind;
-  if (error.status !== 500) return 'retry';
-  return /too large/.test(error.message) ? 'too large' : 'internal';
+  return error.status === 500 ? 'internal' : 'retry';
 }
