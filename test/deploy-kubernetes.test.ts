@@ -11,6 +11,7 @@ import { ClusterRole, ClusterRoleBinding } from 'kubernetes-models/rbac.authoriz
 import { Service, ServiceAccount } from 'kubernetes-models/v1';
 import { parseAllDocuments } from 'yaml';
 import { describeLab } from './lab/describe.ts';
+import { startKubernetes } from './lab/kubernetes/kubernetes.ts';
 import { findProgram } from './lab/tools.ts';
 
 const DIR = join(import.meta.dirname, '..', 'deploy', 'kubernetes');
@@ -91,6 +92,39 @@ describe('the manifests of deploy/kubernetes', () => {
         resources: { requests: { memory: '64Mi', cpu: '25m' }, limits: { memory: '128Mi', cpu: '100m' } },
       },
     );
+  });
+});
+
+/** Where each kind is created. A ServiceMonitor is Prometheus Operator's, which is not in the lab. */
+const COLLECTIONS: Readonly<Record<string, string>> = {
+  DaemonSet: '/apis/apps/v1/namespaces/monitoring/daemonsets',
+  Service: '/api/v1/namespaces/monitoring/services',
+  ServiceAccount: '/api/v1/namespaces/monitoring/serviceaccounts',
+  NetworkPolicy: '/apis/networking.k8s.io/v1/namespaces/monitoring/networkpolicies',
+  ClusterRole: '/apis/rbac.authorization.k8s.io/v1/clusterroles',
+  ClusterRoleBinding: '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings',
+};
+
+describeLab('a real kube-apiserver', ['kubernetes'], () => {
+  it('takes every manifest of deploy/kubernetes in a dry run', async () => {
+    const kubernetes = await startKubernetes({ real: true });
+    try {
+      for (const file of globSync('**/*.yaml', { cwd: DIR }).toSorted()) {
+        if (file.endsWith('kustomization.yaml') || file.endsWith('patch.yaml')) continue;
+        for (const manifest of documentsOf(readFileSync(join(DIR, file), 'utf8'))) {
+          const collection = COLLECTIONS[manifest.kind];
+          if (collection === undefined) continue;
+          // Some are there already: the lab grants them.
+          const { status, body } = await kubernetes.tryCall('POST', `${collection}?dryRun=All`, {
+            ...manifest,
+            metadata: { ...manifest.metadata, name: `${manifest.metadata.name}-tried` },
+          });
+          assert.equal(status, 201, `${file}: ${manifest.kind}: ${body}`);
+        }
+      }
+    } finally {
+      await kubernetes.stop();
+    }
   });
 });
 

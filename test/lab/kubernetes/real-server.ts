@@ -55,6 +55,7 @@ export async function startRealServer({ definitions, rbac, users, adminToken }: 
         '--authorization-mode=RBAC',
         '--service-cluster-ip-range=10.0.0.0/24',
         '--endpoint-reconciler-type=none',
+        '--allow-privileged=true',
       ]),
     );
     const asAdmin = (method: string, path: string, body?: object): Promise<KubeReply> =>
