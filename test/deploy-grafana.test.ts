@@ -116,8 +116,9 @@ describeLab('the dashboards of deploy/grafana', ['libvirt', 'busy-guest', 'prome
       assert.ok(withQueries.length > 3);
       for (const { title, targets } of withQueries) {
         for (const { expr } of targets!) {
-          const samples = await prometheus.query(fillIn(expr));
-          assert.ok(samples.length > 0, `${title} is empty: ${fillIn(expr)}`);
+          // A panel of latencies is empty for as long as the guest, on a busy machine, has nothing to read.
+          const samples = await prometheus.queryUntil(fillIn(expr));
+          assert.ok(samples.length > 0, title);
         }
       }
     });
