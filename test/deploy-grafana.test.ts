@@ -118,7 +118,7 @@ describeLab('the dashboards of deploy/grafana', ['libvirt', 'busy-guest', 'prome
         for (const { expr } of targets!) {
           // A panel of latencies is empty for as long as the guest, on a busy machine, has nothing to read.
           const samples = await prometheus.queryUntil(fillIn(expr));
-          assert.ok(samples.length > 0, title);
+          assert.ok(samples.length > 0, `${title}`);
         }
       }
     });
