@@ -280,21 +280,23 @@ export class FileStream implements LogStream {
     const { directory, liveName } = this.#options;
     const reason = 'files were rotated away before all of them was delivered';
     const seen = directory.sizeSeen(liveName, file.inode);
-    const after = directory.seenAfter(liveName, file.inode) ?? [];
+    const { before = [], after = [] } = directory.seenAround(liveName, file.inode) ?? {};
     const isReused = files.some(({ inode }) => inode === file.inode);
     if (seen === undefined || (isReused && after.length === 0)) {
       this.#noteGap(undefined, reason);
       return 0;
     }
-    let lost = Math.max(0, seen - offset);
-    let next = 0;
-    for (const { inode, size } of after) {
-      next = files.findIndex((each) => each.inode === inode);
-      if (next >= 0) break;
-      lost += size;
-    }
+    // Rotation deletes the oldest file first, so those that are there came later, and none of them was read. Where somebody has deleted this one
+    // alone, the older ones stand before. An inode by itself says nothing: it may be a deleted file's that a new one has got.
+    const isOlder = (each: Chain['files'][number]) =>
+      before.some(({ inode, size }) => inode === each.inode && size === each.size);
+    const firstUnread = files.findIndex((each) => !isOlder(each));
+    const next = firstUnread < 0 ? Math.max(0, files.length - 1) : firstUnread;
+    const isThere = (gone: { readonly inode: string }) => files.slice(next).some(({ inode }) => inode === gone.inode);
+    const skipped = after.filter((each) => !isThere(each)).reduce((sum, { size }) => sum + size, 0);
+    const lost = Math.max(0, seen - offset) + skipped;
     if (lost > 0) this.#noteGap(lost, reason);
-    return Math.max(0, next);
+    return next;
   }
 
   /** Begins a file anew; what was lost before is said once. */

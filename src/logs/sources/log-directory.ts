@@ -91,11 +91,14 @@ export class LogDirectory {
     return this.#known.get(liveName)?.sizes.get(inode);
   }
 
-  /** The files of a chain that came after this one, in their order, as far as they were seen; undefined when it was never seen. */
-  seenAfter(liveName: string, inode: string): readonly GoneFile[] | undefined {
+  /** The files of a chain that came before and after this one, in their order, as far as they were seen; undefined when it was never seen. */
+  seenAround(
+    liveName: string,
+    inode: string,
+  ): { readonly before: readonly GoneFile[]; readonly after: readonly GoneFile[] } | undefined {
     const sizes = [...(this.#known.get(liveName)?.sizes ?? [])].map(([each, size]) => ({ inode: each, size }));
     const at = sizes.findIndex((each) => each.inode === inode);
-    return at < 0 ? undefined : sizes.slice(at + 1);
+    return at < 0 ? undefined : { before: sizes.slice(0, at), after: sizes.slice(at + 1) };
   }
 
   /** Looks at one chain again, because its files are not what they were. */
