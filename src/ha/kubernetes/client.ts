@@ -1,5 +1,5 @@
 // What is used of the official client. It costs tens of megabytes and most of a second to load: only `openCluster` imports this file,
-// when it is called, so that no other command pays for it; and the bundle has of it what is named here.
+// when it is called, so that no other command pays for it.
 export {
   CustomObjectsApi,
   createConfiguration,
