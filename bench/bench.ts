@@ -50,26 +50,22 @@ async function main(argv: readonly string[]): Promise<number> {
     if (unavailable('libvirt', 'exporter') !== false) await installSystemPackages();
     const sections = [header(argv)];
     const reason = unavailable('libvirt', 'exporter');
+    let peerCpuPerVmMs: number | undefined;
     if (reason === false) {
-      sections.push(reportRealVms(await measureRealVms({ bundle, vms, scrapes, say }), vms, scrapes));
+      const real = await measureRealVms({ bundle, vms, scrapes, say });
+      peerCpuPerVmMs = real.peer.ownCpuMs / vms;
+      sections.push(reportRealVms(real, vms, scrapes));
     } else {
       sections.push(`### Running VMs\n\nNot measured: ${reason}.`);
     }
-    sections.push(
-      reportSimulatedVms(await measureSimulatedVms({ bundle, scrapes: simulatedScrapes, say }), simulatedScrapes),
-    );
+    const simulated = await measureSimulatedVms({ bundle, scrapes: simulatedScrapes, say });
+    sections.push(reportSimulatedVms(simulated, simulatedScrapes, peerCpuPerVmMs));
     sections.push(reportSmallHosts(await measureSmallHosts({ bundle, say })));
     const binary = join(dir, 'virtlens');
     await buildBinary(binary);
     const programs = {
-      'virtlens.js': [process.execPath, bundle],
-      'virtlens.js as a service': [
-        'env',
-        'MALLOC_ARENA_MAX=1',
-        'MALLOC_TRIM_THRESHOLD_=131072',
-        process.execPath,
-        bundle,
-      ],
+      'node virtlens.js': [process.execPath, bundle],
+      'virtlens.js by its first line, as a unit or in the image': [bundle],
       'the executable': [binary],
     };
     const starts = await measureStarts({ programs, bundle, rounds: simulatedScrapes, say });

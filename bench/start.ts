@@ -42,6 +42,8 @@ export interface StartCost {
 export interface StartResult {
   readonly program: string;
   readonly what: string;
+  /** Whether it had a tenth of a core. */
+  readonly isLimited: boolean;
   readonly cost: StartCost;
 }
 
@@ -54,21 +56,26 @@ export async function measureStarts({ programs, bundle, rounds, say }: StartOpti
     const greets = () => (simulator.stdout.includes('simulating') ? true : undefined);
     await waitFor(greets, () => `the simulator does not come up: ${simulator.log}`);
     const uri = `test+unix:///default?socket=${socket}`;
-    const tasks: [string, string, () => Promise<StartCost>][] = [
+    const tasks: [string, string, () => Promise<StartCost>, boolean?][] = [
       ['Node.js', 'an empty program', () => measureRun([process.execPath, '--eval', '0'])],
     ];
     for (const [name, program] of Object.entries(programs)) {
       tasks.push([name, '`--version`', () => measureRun([...program, '--version'])]);
       tasks.push([name, 'first page', () => measureFirstPage(program, uri, [])]);
       if (cgroupsUnavailable() !== false) continue;
-      tasks.push([name, 'first page, a tenth of a core and 128 MiB', () => measureLimited(program, uri)]);
+      tasks.push([name, 'first page, a tenth of a core and 128 MiB', () => measureLimited(program, uri), true]);
     }
     const costs = tasks.map((): StartCost[] => []);
     for (let round = 0; round < rounds; round++) {
       say(`starts: round ${round + 1} of ${rounds}`);
       for (const [index, [, , measure]] of tasks.entries()) costs[index]!.push(await measure());
     }
-    return tasks.map(([program, what], index) => ({ program, what, cost: medianOf(costs[index]!) }));
+    return tasks.map(([program, what, , isLimited = false], index) => ({
+      program,
+      what,
+      isLimited,
+      cost: medianOf(costs[index]!),
+    }));
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
