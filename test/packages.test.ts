@@ -27,6 +27,8 @@ function runInCopy(state: string, script: string): string {
     mount --rbind /tmp root/tmp
     export STATE=${shellQuote(state)}
     ip link set lo up
+    # man-db would index all manual pages again after each step.
+    rm -f root/var/lib/man-db/auto-update
     chroot root sh -e -c ${shellQuote(script)}`;
   const { status, stdout, stderr } = spawnSync(
     'unshare',
