@@ -25,7 +25,8 @@ export type LabPart =
   | 'kubectl'
   | 'fluentd'
   | 'kubernetes'
-  | 'systemd';
+  | 'systemd'
+  | 'image';
 
 const PROGRAMS: Record<LabPart, readonly string[]> = {
   libvirt: ['libvirtd', 'virtlogd', 'virsh', 'qemu-system-x86_64', 'qemu-img'],
@@ -41,6 +42,7 @@ const PROGRAMS: Record<LabPart, readonly string[]> = {
   kubectl: ['kubectl'],
   fluentd: ['fluentd'],
   kubernetes: ['etcd', 'openssl'],
+  image: ['podman', 'crun', 'debootstrap', 'npm'],
   systemd: ['systemctl', 'systemd-analyze', 'dpkg-deb', 'dbus-daemon', 'nsenter', 'curl'],
 };
 
