@@ -34,7 +34,7 @@ export interface PackageOptions {
   readonly binary: string;
   /** Where the package goes. */
   readonly outDir: string;
-  /** Compresses less, for tests. */
+  /** Compresses less. */
   readonly isQuick?: boolean;
 }
 

@@ -26,7 +26,8 @@ export type LabPart =
   | 'fluentd'
   | 'kubernetes'
   | 'systemd'
-  | 'image';
+  | 'image'
+  | 'release';
 
 const PROGRAMS: Record<LabPart, readonly string[]> = {
   libvirt: ['libvirtd', 'virtlogd', 'virsh', 'qemu-system-x86_64', 'qemu-img'],
@@ -42,6 +43,7 @@ const PROGRAMS: Record<LabPart, readonly string[]> = {
   kubectl: ['kubectl'],
   fluentd: ['fluentd'],
   kubernetes: ['etcd', 'openssl'],
+  release: ['npm', 'dpkg-deb', 'rpmbuild', 'rpm', 'strip', 'sha256sum'],
   image: ['podman', 'crun', 'debootstrap', 'npm'],
   systemd: ['systemctl', 'systemd-analyze', 'dpkg-deb', 'dbus-daemon', 'nsenter', 'curl'],
 };
