@@ -3,12 +3,13 @@
 // try it.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from './bundle/root.ts';
 import { renderSbom } from './sbom.ts';
 
 const DIST = join(ROOT, 'dist');
+const LOCK = join(ROOT, 'package-lock.json');
 const CHANGELOG = 'CHANGELOG.md';
 /** What a release changes in the tree. */
 const CHANGED = [CHANGELOG, 'package.json', 'package-lock.json'];
@@ -41,12 +42,15 @@ async function release(version: string, buildOptions: readonly string[]): Promis
   const missing = TOOLS.filter((tool) => spawnSync(tool, ['--version']).error !== undefined);
   if (missing.length > 0) throw new Error(`there is no ${missing.join(', ')} here; install it`);
   const before = CHANGED.map((name) => readFileSync(join(ROOT, name), 'utf8'));
+  const lockTimes = statSync(LOCK);
   const changelog = releaseChangelog(before[0]!, version, new Date().toISOString().slice(0, 10));
   const run = (program: string, ...args: string[]) =>
     execFileSync(program, args, { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
   try {
     rmSync(DIST, { recursive: true, force: true });
     run('npm', 'version', version, '--no-git-tag-version', '--allow-same-version');
+    // Else the next npm script installs all packages anew.
+    utimesSync(LOCK, lockTimes.atime, lockTimes.mtime);
     writeFileSync(join(ROOT, CHANGELOG), changelog);
     // It builds virtlens.js and libvirt.js first.
     run('npm', 'pack', '--silent');
@@ -60,6 +64,7 @@ async function release(version: string, buildOptions: readonly string[]): Promis
     CHANGED.forEach((name, at) => {
       writeFileSync(join(ROOT, name), before[at]!);
     });
+    utimesSync(LOCK, lockTimes.atime, lockTimes.mtime);
     throw error;
   }
   process.stderr.write(

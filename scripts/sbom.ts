@@ -9,13 +9,14 @@ interface Component {
   readonly 'bom-ref': string;
   readonly name: string;
   readonly version: string;
+  readonly properties?: readonly { readonly name: string }[];
   readonly [key: string]: unknown;
 }
 
 /** The parts of npm's document that are changed here. */
 interface Sbom {
   readonly metadata: { readonly component: Component; readonly [key: string]: unknown };
-  readonly components: readonly (Component & { readonly purl: string })[];
+  readonly components: readonly Component[];
   readonly dependencies: readonly { readonly ref: string; readonly dependsOn?: readonly string[] }[];
   readonly [key: string]: unknown;
 }
@@ -31,11 +32,11 @@ async function bundledRefs(): Promise<ReadonlySet<string>> {
 
 /** The document of a version, as JSON. */
 export async function renderSbom(version: string): Promise<string> {
-  const args = ['sbom', '--omit=dev', '--sbom-format=cyclonedx', '--sbom-type=application'];
+  const args = ['sbom', '--sbom-format=cyclonedx', '--sbom-type=application'];
   const listed = execFileSync('npm', args, { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
   const sbom = JSON.parse(listed) as Sbom;
   const bundled = await bundledRefs();
-  const components = sbom.components.filter((component) => bundled.has(component['bom-ref']));
+  const components = sbom.components.filter((component) => bundled.has(component['bom-ref'])).map(asRequired);
   const missing = bundled.difference(new Set(components.map((component) => component['bom-ref'])));
   if (missing.size > 0) throw new Error(`npm sbom does not list ${[...missing].join(', ')}; run npm ci`);
   const node = nodeComponent();
@@ -44,7 +45,7 @@ export async function renderSbom(version: string): Promise<string> {
   const dependencies = sbom.dependencies
     .filter(({ ref }) => bundled.has(ref))
     .map(({ ref, dependsOn }) => ({ ref, dependsOn: keep(dependsOn) }));
-  const direct = Object.keys(manifest.dependencies).flatMap((name) =>
+  const direct = Object.keys(manifest.devDependencies).flatMap((name) =>
     components.filter((component) => component.name === name).map((component) => component['bom-ref']),
   );
   const document = {
@@ -57,6 +58,12 @@ export async function renderSbom(version: string): Promise<string> {
     dependencies: [{ ref: own, dependsOn: [node['bom-ref'], ...direct] }, { ref: node['bom-ref'] }, ...dependencies],
   };
   return `${JSON.stringify(document, undefined, 2)}\n`;
+}
+
+/** To npm it is for development alone, since the package of virtlens needs nothing beside its bundles. */
+function asRequired(component: Component): Component {
+  const properties = component.properties?.filter(({ name }) => name !== 'cdx:npm:package:development');
+  return { ...component, scope: 'required', ...(properties && { properties }) };
 }
 
 /** The Node.js that runs this, which is the one in the executable. */
