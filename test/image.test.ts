@@ -1,11 +1,11 @@
 // The image of the Dockerfile: built with podman, and run with a read-only root and no rights beside a libvirtd that systemd runs.
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, it } from 'node:test';
 import { waitFor } from './lab/cage.ts';
 import { describeLab } from './lab/describe.ts';
-import { domainXml } from './lab/guests.ts';
+import { domainXml, NOVA } from './lab/guests.ts';
 import { buildImage, imageSourcesUnavailable } from './lab/image.ts';
 import { SystemdMachine } from './lab/systemd.ts';
 
@@ -26,7 +26,7 @@ describeLab('the image', ['libvirt', 'systemd', 'image'], () => {
   before(async () => {
     machine = await SystemdMachine.boot();
     await buildImage(join(machine.sharedDir, 'image.tar'));
-    const xml = domainXml({ name: 'guest' }, { bridge: 'none', imagePath: () => undefined });
+    const xml = domainXml({ name: 'guest', metadataXml: NOVA }, { bridge: 'none', imagePath: () => undefined });
     writeFileSync(join(machine.sharedDir, 'guest.xml'), xml);
     await machine.run(`mount -t tmpfs tmpfs /var/lib/containers
       podman load --quiet --input ${machine.sharedPath('image.tar')}
@@ -63,6 +63,18 @@ describeLab('the image', ['libvirt', 'systemd', 'image'], () => {
     const check = 'podman healthcheck run elsewhere >/dev/null 2>&1 && echo healthy || echo unhealthy';
     assert.equal(await machine.run(check), 'unhealthy');
     await machine.run('podman rm --force --time=10 elsewhere');
+  });
+
+  it("takes the place of the Nova exporter's image with the command of docs/nova.md", async () => {
+    const text = readFileSync(join(import.meta.dirname, '..', 'docs', 'nova.md'), 'utf8');
+    const [, command] = /```sh\n(docker run [^`]*-cap-drop=ALL[^`]*)```/.exec(text)!;
+    const podman = command!
+      .replace('docker run --rm -d', `${RUN} --rm --detach --name=nova`)
+      .replace(/^( {2})virtlens /m, `$1${IMAGE} `)
+      .replace('"$(id -u):$(id -g)"', '1000:1000');
+    await machine.run(`install --directory --owner=1000 /srv/nova; cd /srv/nova; ${podman}`);
+    await until('curl --silent 127.0.0.1:9204/metrics | grep "^libvirt_nova_instance_vcpu_count.*novaname=.web"');
+    await machine.run('test -f /srv/nova/libvirt_nova.log; podman stop --time=10 nova');
   });
 
   it("delivers QEMU's log and the host's journal with one right", async () => {

@@ -1,7 +1,7 @@
 // The Debian package on a machine that a real systemd runs: the executable, installed by dpkg, started by its units in their sandboxes, beside
 // a libvirtd that systemd runs too.
 import assert from 'node:assert/strict';
-import { copyFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { after, before, it } from 'node:test';
@@ -9,23 +9,20 @@ import { buildDeb } from '../scripts/packages/deb.ts';
 import { SERVICES, unitName } from '../scripts/packages/services.ts';
 import { waitFor } from './lab/cage.ts';
 import { describeLab } from './lab/describe.ts';
-import { domainXml } from './lab/guests.ts';
+import { domainXml, NOVA } from './lab/guests.ts';
 import { startKubernetes } from './lab/kubernetes/kubernetes.ts';
 import { buildShim } from './lab/pve-qemu.ts';
 import { SystemdMachine } from './lab/systemd.ts';
 import { builtExecutable } from './support/built-program.ts';
 
 const DEFAULTS = '/etc/default/virtlens';
-/** What Nova writes into a VM. */
-const NOVA = `<nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1"><nova:name>web</nova:name>
-  <nova:owner><nova:user uuid="u1">user</nova:user><nova:project uuid="p1">admin</nova:project></nova:owner></nova:instance>`;
 /** Long enough for a machine that does much else. */
 const WAIT_MS = 60_000;
 
 /** The highest `systemd-analyze security` of each unit, as docs/install.md has them. */
 const EXPOSURE_MAX: Readonly<Record<string, number>> = { pve: 3, logs: 1.8 };
 
-describeLab('the Debian package under systemd', ['libvirt', 'systemd', 'pve', 'influxdb', 'tls'], () => {
+describeLab('the Debian package under systemd', ['libvirt', 'systemd', 'pve', 'influxdb', 'exporter', 'tls'], () => {
   let machine: SystemdMachine;
 
   before(async () => {
@@ -38,7 +35,8 @@ describeLab('the Debian package under systemd', ['libvirt', 'systemd', 'pve', 'i
     const xml = domainXml({ name: 'guest', metadataXml: NOVA }, { bridge: 'none', imagePath: () => undefined });
     writeFileSync(join(machine.sharedDir, 'guest.xml'), xml);
     // man-db would index all manual pages again after each step.
-    await machine.run(`rm -f /var/lib/man-db/auto-update
+    // There is no Node.js on the machine.
+    await machine.run(`rm -f /var/lib/man-db/auto-update $(which -a node)
       dpkg -i ${machine.sharedPath('0.1.0.deb')}
       systemctl start libvirtd
       virsh --connect qemu:///system create ${machine.sharedPath('guest.xml')} --paused`);
@@ -231,6 +229,23 @@ describeLab('the Debian package under systemd', ['libvirt', 'systemd', 'pve', 'i
     assert.equal(await machine.run('systemctl is-enabled virtlens'), 'enabled');
     await until('virtlens', "curl --silent 127.0.0.1:9177/metrics | grep '^libvirt_domain_block_\\|^libvirt_up 1'");
     assert.doesNotMatch(await machine.run('curl --silent 127.0.0.1:9177/metrics'), /libvirt_domain_info_vcpus\{/);
+  });
+
+  it("takes over from Debian's exporter with the commands of docs/moving/debian.md", async () => {
+    const exporter = 'prometheus-libvirt-exporter';
+    await machine.run(`systemctl disable --now virtlens
+      sed -i 's|^ARGS=.*|ARGS="--libvirt.export-nova-metadata"|' /etc/default/${exporter}
+      systemctl enable --now ${exporter}`);
+    await until(exporter, `curl --silent 127.0.0.1:9177/metrics | grep '^libvirt_up'`);
+    const page = readFileSync(join(import.meta.dirname, '..', 'docs', 'moving', 'debian.md'), 'utf8');
+    const commands = page.split('\n').filter((line) => line.startsWith('       '));
+    assert.equal(commands.length, 4);
+    await machine.run(commands.join('\n'));
+    assert.equal(await show(exporter, 'ActiveState'), 'inactive');
+    assert.equal(
+      await machine.run(`tr '\\0' ' ' < /proc/${await show('virtlens', 'MainPID')}/cmdline`),
+      '/usr/bin/virtlens serve --schema=debian --libvirt.export-nova-metadata',
+    );
   });
 
   it('a removal stops and disables it, and a purge leaves nothing', async () => {
