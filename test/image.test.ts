@@ -71,6 +71,7 @@ describeLab('the image', ['libvirt', 'systemd', 'image'], () => {
     const podman = command!
       .replace('docker run --rm -d', `${RUN} --rm --detach --name=nova`)
       .replace(/^( {2})virtlens /m, `$1${IMAGE} `)
+      .replace(' --network host', '')
       .replace('"$(id -u):$(id -g)"', '1000:1000');
     await machine.run(`install --directory --owner=1000 /srv/nova; cd /srv/nova; ${podman}`);
     await until('curl --silent 127.0.0.1:9204/metrics | grep "^libvirt_nova_instance_vcpu_count.*novaname=.web"');
