@@ -12,7 +12,7 @@ const DIST = join(ROOT, 'dist');
 const LOCK = join(ROOT, 'package-lock.json');
 const CHANGELOG = 'CHANGELOG.md';
 /** What a release changes in the tree. */
-const CHANGED = [CHANGELOG, 'package.json', 'package-lock.json'];
+const CHANGED = [CHANGELOG, 'package.json', 'package-lock.json', 'deploy/helm/virtlens/Chart.yaml'];
 const TOOLS = ['npm', 'dpkg-deb', 'rpmbuild', 'strip'];
 const VERSION = /^\d+\.\d+\.\d+(-[0-9a-z.]+)?$/;
 
@@ -52,6 +52,8 @@ async function release(version: string, buildOptions: readonly string[]): Promis
     // Else the next npm script installs all packages anew.
     utimesSync(LOCK, lockTimes.atime, lockTimes.mtime);
     writeFileSync(join(ROOT, CHANGELOG), changelog);
+    // The chart has the version too.
+    run(process.execPath, join(ROOT, 'scripts', 'generate-deploy.ts'));
     // It builds virtlens.js and libvirt.js first.
     run('npm', 'pack', '--silent');
     renameSync(join(ROOT, `virtlens-${version}.tgz`), join(DIST, `virtlens-${version}.tgz`));

@@ -40,7 +40,7 @@ describeLab('npm run release', ['release'], () => {
       (cd dist && sha256sum --check --quiet SHA256SUMS)
       ls dist > "$OUT/files"
       cp dist/*.sbom.json "$OUT/sbom.json"
-      cp package.json CHANGELOG.md "$OUT"
+      cp package.json CHANGELOG.md deploy/helm/virtlens/Chart.yaml "$OUT"
       dist/virtlens-${VERSION}-linux-* --version
       dpkg-deb --field dist/virtlens_${VERSION}_*.deb Version
       rpm --query --package --queryformat '%{VERSION}\\n' dist/virtlens-${VERSION}-1.*.rpm

@@ -23,6 +23,7 @@ export type LabPart =
   | 'polkit'
   | 'pve'
   | 'kubectl'
+  | 'helm'
   | 'fluentd'
   | 'kubernetes'
   | 'systemd'
@@ -41,6 +42,7 @@ const PROGRAMS: Record<LabPart, readonly string[]> = {
   polkit: ['dbus-daemon', 'dbus-send', 'setpriv'],
   pve: ['qemu-system-x86_64', 'qemu-img', 'gcc', 'ip'],
   kubectl: ['kubectl'],
+  helm: ['helm', 'kubectl'],
   fluentd: ['fluentd'],
   kubernetes: ['etcd', 'openssl'],
   release: ['npm', 'dpkg-deb', 'rpmbuild', 'rpm', 'strip', 'sha256sum'],
@@ -49,7 +51,10 @@ const PROGRAMS: Record<LabPart, readonly string[]> = {
 };
 
 /** How programs are installed that are not in Debian. */
-const INSTALLED_BY: Readonly<Record<string, string>> = { fluentd: 'gem install fluentd installs it' };
+const INSTALLED_BY: Readonly<Record<string, string>> = {
+  fluentd: 'gem install fluentd installs it',
+  helm: 'https://helm.sh/docs/intro/install/ has it',
+};
 
 let namespaceRefusal: string | false | undefined;
 
