@@ -27,7 +27,7 @@ const ARCHITECTURES: Readonly<Record<string, string>> = {
 };
 
 /** What the official binaries of Node.js are linked with. */
-const DEPENDS = 'libc6 (>= 2.28), libgcc-s1, libstdc++6 (>= 8), libatomic1, passwd';
+const DEPENDS = 'libc6 (>= 2.28), libgcc-s1 | libgcc1, libstdc++6 (>= 8), libatomic1, passwd';
 
 /** Node.js has its libraries inside and is no position-independent executable; that is how its project releases it. */
 const LINTIAN_OVERRIDES = [
