@@ -16,6 +16,7 @@ import {
   SCRIPTS,
   SUMMARY,
   TIMESTAMP,
+  XZ_LEVEL,
 } from './description.ts';
 import { writeTree } from './tree.ts';
 
@@ -52,7 +53,7 @@ export function buildDeb({ version, binary, outDir, isQuick }: PackageOptions): 
     writeControl(folder, files, version);
     const deb = join(outDir, `${NAME}_${version}_${architecture()}.deb`);
     mkdirSync(outDir, { recursive: true });
-    const compression = isQuick === true ? ['-Zgzip', '-z1'] : ['-Zxz'];
+    const compression = isQuick === true ? ['-Zgzip', '-z1'] : ['-Zxz', `-z${XZ_LEVEL}`];
     execFileSync('dpkg-deb', ['--root-owner-group', ...compression, '--build', folder, deb], {
       env: { ...process.env, SOURCE_DATE_EPOCH: String(TIMESTAMP) },
       stdio: ['ignore', 'ignore', 'inherit'],

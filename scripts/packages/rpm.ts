@@ -13,6 +13,7 @@ import {
   readProjectFile,
   SCRIPTS,
   SUMMARY,
+  XZ_LEVEL,
 } from './description.ts';
 import { writeTree } from './tree.ts';
 
@@ -34,7 +35,7 @@ export function buildRpm({ version, binary, outDir, isQuick }: PackageOptions): 
     const tree = join(folder, 'tree');
     writeTree(tree, files);
     const spec = join(folder, `${NAME}.spec`);
-    writeFileSync(spec, renderSpec(files, version, tree, isQuick === true ? 'w1.gzdio' : 'w6T0.xzdio'));
+    writeFileSync(spec, renderSpec(files, version, tree, isQuick === true ? 'w1.gzdio' : `w${XZ_LEVEL}T0.xzdio`));
     const arch = ARCHITECTURES[process.arch] ?? process.arch;
     execFileSync('rpmbuild', ['-bb', '--quiet', '--target', arch, '--define', `_topdir ${join(folder, 'top')}`, spec], {
       stdio: ['ignore', 'ignore', 'pipe'],
