@@ -195,6 +195,12 @@ describeLab('the Debian package under systemd', ['libvirt', 'systemd', 'pve', 'i
           /usr/lib/systemd/systemd-socket-proxyd ${machine.sharedPath('api.sock')}
         install -D -m 0640 -g virtlens ${machine.sharedPath('kubeconfig')} /etc/virtlens/kubeconfig
         install -m 0644 ${machine.sharedPath('ca.pem')} /etc/virtlens/ca.pem`);
+      // What docs/install.md gives it to read QEMU's logs.
+      const page = readFileSync(join(import.meta.dirname, '..', 'docs', 'install.md'), 'utf8');
+      const override = /^ {4}\[Service\]\n(?: {4}.*\n)+/m.exec(page)![0].replaceAll(/^ {4}/gm, '');
+      await machine.run(`mkdir -p /run/systemd/system/virtlens-ha.service.d
+        printf '%s' '${override}' > /run/systemd/system/virtlens-ha.service.d/override.conf
+        systemctl daemon-reload`);
       await setArgs('HA_ARGS', '--kubernetes.kubeconfig=/etc/virtlens/kubeconfig --node-name=node-1');
       await assertServes('ha', '127.0.0.1:9178/-/ready', /ready/);
       await machine.run('kill -KILL "$(cat /run/libvirt/qemu/guest.pid)"');
@@ -203,8 +209,12 @@ describeLab('the Debian package under systemd', ['libvirt', 'systemd', 'pve', 'i
         () => 'there is no Eviction',
         WAIT_MS,
       ).catch(async (error: Error) => assert.fail(`${error.message}\n${await journal('virtlens-ha')}`));
-      assert.match(JSON.stringify(eviction), /"hypervisor":"node-1","reason":"VM guest \(/);
+      assert.match(
+        JSON.stringify(eviction),
+        /"hypervisor":"node-1","reason":"VM guest \(.*shutting down, reason=crashed/,
+      );
       await assertStops('ha');
+      await machine.run('rm -r /run/systemd/system/virtlens-ha.service.d; systemctl daemon-reload');
     } finally {
       relay.close();
     }
