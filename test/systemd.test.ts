@@ -1,11 +1,12 @@
-// The Debian package on a machine that a real systemd runs: the executable, installed by dpkg, started by its units in their sandboxes, beside
+// The packages on a machine that a real systemd runs: the executable, installed by dpkg (and by rpm at the end), started by its units in their sandboxes, beside
 // a libvirtd that systemd runs too.
 import assert from 'node:assert/strict';
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { after, before, it } from 'node:test';
 import { buildDeb } from '../scripts/packages/deb.ts';
+import { buildRpm } from '../scripts/packages/rpm.ts';
 import { SERVICES, unitName } from '../scripts/packages/services.ts';
 import { waitFor } from './lab/cage.ts';
 import { describeLab } from './lab/describe.ts';
@@ -13,6 +14,7 @@ import { domainXml, NOVA } from './lab/guests.ts';
 import { startKubernetes } from './lab/kubernetes/kubernetes.ts';
 import { buildShim } from './lab/pve-qemu.ts';
 import { SystemdMachine } from './lab/systemd.ts';
+import { findProgram } from './lab/tools.ts';
 import { builtExecutable } from './support/built-program.ts';
 
 const DEFAULTS = '/etc/default/virtlens';
@@ -22,7 +24,7 @@ const WAIT_MS = 60_000;
 /** The highest `systemd-analyze security` of each unit, as docs/install.md has them. */
 const EXPOSURE_MAX: Readonly<Record<string, number>> = { pve: 3, logs: 1.8 };
 
-describeLab('the Debian package under systemd', ['libvirt', 'systemd', 'pve', 'influxdb', 'exporter', 'tls'], () => {
+describeLab('the packages under systemd', ['libvirt', 'systemd', 'pve', 'influxdb', 'exporter', 'tls'], () => {
   let machine: SystemdMachine;
 
   before(async () => {
@@ -104,7 +106,7 @@ describeLab('the Debian package under systemd', ['libvirt', 'systemd', 'pve', 'i
   it('is started again by the watchdog when it hangs, and not before', async () => {
     const unit = 'virtlens.service';
     await machine.run(`mkdir -p /run/systemd/system/${unit}.d
-      printf '[Service]\\nWatchdogSec=2s\\n' > /run/systemd/system/${unit}.d/watchdog.conf
+      printf '[Service]\\nWatchdogSec=6s\\n' > /run/systemd/system/${unit}.d/watchdog.conf
       systemctl daemon-reload
       systemctl restart ${unit}`);
     const first = await show(unit, 'WatchdogTimestampMonotonic');
@@ -267,6 +269,32 @@ describeLab('the Debian package under systemd', ['libvirt', 'systemd', 'pve', 'i
     );
     // What an administrator has made is the administrator's.
     assert.deepEqual(left.split('\n').sort(), ['/etc/virtlens']);
+  });
+
+  it('the RPM package: an upgrade keeps edited arguments and restarts what runs, an erasure stops it and leaves nothing', {
+    skip: findProgram('rpmbuild') === undefined && 'rpmbuild is not installed',
+  }, async () => {
+    const [first, second] = await Promise.all(
+      ['0.1.0', '0.2.0'].map(async (version) => {
+        const path = buildRpm({ version, binary: await builtExecutable(), outDir: machine.sharedDir, isQuick: true });
+        return machine.sharedPath(basename(path));
+      }),
+    );
+    await machine.run(`rpm --install --nodeps ${first}; systemctl enable --now virtlens`);
+    await setArgs('ARGS', '--schema=debian');
+    const pid = await show('virtlens', 'MainPID');
+    await machine.run(`rpm --upgrade --nodeps ${second}`);
+    assert.notEqual(await show('virtlens', 'MainPID'), pid);
+    await until('virtlens', "curl --silent 127.0.0.1:9177/metrics | grep '^libvirt_up 1'");
+    assert.match(
+      await machine.run(`tr '\\0' ' ' < /proc/${await show('virtlens', 'MainPID')}/cmdline`),
+      /serve --schema=debian$/,
+    );
+    await machine.run('rpm --erase --nodeps virtlens');
+    assert.equal(await machine.run('systemctl list-units --all --plain --no-legend "virtlens*"'), '');
+    // rpm keeps an edited configuration beside its place.
+    const left = "find /etc /usr/bin /usr/lib /usr/share /var/lib /var/log -name 'virtlens*'";
+    assert.deepEqual((await machine.run(left)).split('\n').sort(), ['/etc/default/virtlens.rpmsave', '/etc/virtlens']);
   });
 });
 

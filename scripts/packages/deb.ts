@@ -12,6 +12,7 @@ import {
   type PackageFile,
   type PackageOptions,
   packageFiles,
+  packageVersion,
   readProjectFile,
   SCRIPTS,
   SUMMARY,
@@ -40,7 +41,8 @@ const LINTIAN_OVERRIDES = [
 ];
 
 /** Builds it and returns its path. */
-export function buildDeb({ version, binary, outDir, isQuick }: PackageOptions): string {
+export function buildDeb({ version: released, binary, outDir, isQuick }: PackageOptions): string {
+  const version = packageVersion(released);
   const folder = mkdtempSync(join(tmpdir(), 'virtlens-deb-'));
   try {
     const files: PackageFile[] = [

@@ -60,6 +60,11 @@ export function gzip(text: string): Buffer {
   return gzipSync(text, { level: 9 });
 }
 
+/** As dpkg and rpm order versions: a pre-release is before its release, and a dash begins something else. */
+export function packageVersion(version: string): string {
+  return version.replaceAll('-', '~');
+}
+
 /** The highest level takes eight times as long, and saves a seventh. */
 export const XZ_LEVEL = 1;
 

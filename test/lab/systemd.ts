@@ -57,9 +57,12 @@ unshare --mount sh -c 'mount -t cgroup2 cgroup2 "$CAGE" && if cd "$CAGE/$1" 2>&-
 export class SystemdMachine implements AsyncDisposable {
   readonly #cage: Cage;
   readonly #first: number;
+  /** The control group in which all of it runs. */
+  readonly group: string;
 
-  private constructor(cage: Cage, first: number) {
+  private constructor(cage: Cage, first: number, group: string) {
     this.#cage = cage;
+    this.group = group;
     this.#first = first;
   }
 
@@ -77,7 +80,7 @@ export class SystemdMachine implements AsyncDisposable {
       const starter = await cage.start('systemd', ['bash', '-e', script, group]);
       const explain = () => `lab: systemd does not start:\n${tail(starter.logPath)}`;
       const first = await waitFor(() => childOf(starter), explain, BOOT_TIMEOUT_MS);
-      const machine = new SystemdMachine(cage, first);
+      const machine = new SystemdMachine(cage, first, group);
       const hasBooted = async () => {
         if (!starter.isAlive()) throw new Error(explain());
         const state = await machine.run('systemctl is-system-running || true').catch(() => '');
