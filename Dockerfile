@@ -1,7 +1,11 @@
 # The image: the single executable on a small base, as a user without rights, on a root file system that may be read-only.
 #   docker build --tag virtlens .
 #   docker run --read-only --cap-drop=ALL -p 9177:9177 -v /run/libvirt:/run/libvirt:ro virtlens
-FROM node:26.10.0-bookworm-slim AS build
+# Other bases: --build-arg BASE=registry.example/debian:bookworm-slim (of Debian 12 or newer), and BUILD_BASE with Node.js 26 and npm.
+ARG BUILD_BASE=docker.io/library/node:26.10.0-bookworm-slim
+ARG BASE=docker.io/library/debian:bookworm-slim
+
+FROM ${BUILD_BASE} AS build
 RUN apt-get update && apt-get install -y --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY package.json package-lock.json .npmrc ./
@@ -9,10 +13,10 @@ RUN npm ci --no-audit
 COPY . .
 RUN npm run build:binary
 
-# systemd has journalctl, with which `virtlens logs` reads the journal.
-FROM debian:bookworm-slim
+# systemd has journalctl, with which `virtlens logs` reads the journal. Its installation makes an id of a machine; this image is none.
+FROM ${BASE}
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libatomic1 libstdc++6 systemd \
-  && rm -rf /var/lib/apt/lists/*
+  && rm -rf /var/lib/apt/lists/* && : > /etc/machine-id
 COPY --from=build /build/dist/virtlens /usr/bin/virtlens
 COPY LICENSE /usr/share/doc/virtlens/LICENSE
 # What a process started once has of the settings in docs/install.md.

@@ -1,5 +1,5 @@
 // Makes the packages of this version in dist/: .deb and .rpm, whichever of the distributions' tools are here, with the executable of
-// `npm run build:binary`.
+// `npm run build:binary`. `--quick` compresses less.
 import { spawnSync } from 'node:child_process';
 import { join, relative } from 'node:path';
 import manifest from '../package.json' with { type: 'json' };
@@ -14,15 +14,18 @@ const FORMS: readonly (readonly [tool: string, debianPackage: string, build: (op
   ['rpmbuild', 'rpm', buildRpm],
 ];
 
+const isQuick = process.argv.includes('--quick');
 await buildBinary(BINARY);
+let built = 0;
 for (const [tool, debianPackage, buildPackage] of FORMS) {
   if (spawnSync(tool, ['--version']).error !== undefined) {
     process.stderr.write(
       `virtlens: there is no ${tool} (Debian's package ${debianPackage}): its package is not built\n`,
     );
-    process.exitCode = 1;
     continue;
   }
-  const path = buildPackage({ version: manifest.version, binary: BINARY, outDir: join(ROOT, 'dist') });
+  const path = buildPackage({ version: manifest.version, binary: BINARY, outDir: join(ROOT, 'dist'), isQuick });
   process.stderr.write(`${relative(ROOT, path)}\n`);
+  built++;
 }
+if (built === 0) process.exitCode = 1;

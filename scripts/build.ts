@@ -10,7 +10,7 @@ import manifest from '../package.json' with { type: 'json' };
 import { PART_MARK } from './bundle/file-store.ts';
 import { bundleLauncher } from './bundle/launcher.ts';
 import { CODE_CACHE_KEY } from './bundle/part-reader.ts';
-import { bundleParts, COMMON, MAIN_PART, type Part } from './bundle/parts.ts';
+import { bundleParts, COMMON, MAIN_PART, type Part, WORKER_ENTRY } from './bundle/parts.ts';
 import { ROOT } from './bundle/root.ts';
 
 /** The oldest version of Node.js that the bundles run on. */
@@ -70,7 +70,7 @@ export async function buildClient(outfile: string): Promise<void> {
 async function bundleWorker(): Promise<string> {
   const { outputFiles } = await build({
     ...COMMON,
-    entryPoints: [join(ROOT, 'src/web/auth/bcrypt-worker.ts')],
+    entryPoints: [join(ROOT, WORKER_ENTRY)],
     write: false,
     minify: true,
     format: 'cjs',

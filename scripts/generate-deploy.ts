@@ -1,9 +1,11 @@
-// Writes what is generated in deploy/: the recording rules and the dashboards. Run it after a change in scripts/deploy/:
+// Writes what is generated in deploy/: the recording rules, the dashboards and the Helm chart. Run it after a change in scripts/deploy/ or
+// deploy/kubernetes/:
 //
 //   node scripts/with-runtime.mjs scripts/generate-deploy.ts
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { stringify } from 'yaml';
+import { chartFiles } from './deploy/chart.ts';
 import { hypervisors } from './deploy/dashboards/hypervisors.ts';
 import { projects } from './deploy/dashboards/projects.ts';
 import { proxmox } from './deploy/dashboards/proxmox.ts';
@@ -27,7 +29,12 @@ export function generatedFiles(): ReadonlyMap<string, string> {
   const dashboards = Object.entries(DASHBOARDS).map(
     ([name, model]) => [join(DEPLOY, 'grafana', `${name}.json`), `${JSON.stringify(model, undefined, 2)}\n`] as const,
   );
-  return new Map([[join(DEPLOY, 'prometheus', 'rules', 'recording.yml'), `${RULES_HEAD}${rules}`], ...dashboards]);
+  const chart = [...chartFiles()].map(([name, text]) => [join(DEPLOY, 'helm', 'virtlens', name), text] as const);
+  return new Map([
+    [join(DEPLOY, 'prometheus', 'rules', 'recording.yml'), `${RULES_HEAD}${rules}`],
+    ...dashboards,
+    ...chart,
+  ]);
 }
 
 if (import.meta.main) {

@@ -36,6 +36,9 @@ const PACKAGES = [
   'lintian',
   'rpm',
   'systemd',
+  'podman',
+  'crun',
+  'debootstrap',
 ];
 
 /** The metapackage that names the current kernel for virtual machines. It is unpacked into the cache, never installed. */

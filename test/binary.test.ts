@@ -5,11 +5,11 @@ import { copyFileSync, existsSync, linkSync, mkdirSync, mkdtempSync, rmSync, sym
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, it } from 'node:test';
-import { buildBinary } from '../scripts/build-binary.ts';
 import { Agent, runAgent } from './lab/agent.ts';
 import { describeLab } from './lab/describe.ts';
 import { startLibvirt } from './lab/libvirt.ts';
 import { findProgram, runTool } from './lab/tools.ts';
+import { builtExecutable } from './support/built-program.ts';
 import { assertEvicts } from './support/evicting-agent.ts';
 
 /** The oldest C library that Node.js supports (https://github.com/nodejs/node/blob/main/BUILDING.md). */
@@ -24,7 +24,7 @@ describeLab('the single executable', ['libvirt', 'tls'], () => {
   before(async () => {
     directory = mkdtempSync(join(tmpdir(), 'virtlens-binary-'));
     binary = join(directory, 'virtlens');
-    await buildBinary(binary);
+    copyFileSync(await builtExecutable(), binary);
   });
   after(() => rmSync(directory, { recursive: true }));
 

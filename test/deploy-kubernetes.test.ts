@@ -13,6 +13,7 @@ import { parseAllDocuments } from 'yaml';
 import { describeLab } from './lab/describe.ts';
 import { startKubernetes } from './lab/kubernetes/kubernetes.ts';
 import { findProgram } from './lab/tools.ts';
+import { type PodSpec, podSecurityOf } from './support/pod-security.ts';
 
 const DIR = join(import.meta.dirname, '..', 'deploy', 'kubernetes');
 
@@ -92,6 +93,74 @@ describe('the manifests of deploy/kubernetes', () => {
         resources: { requests: { memory: '64Mi', cpu: '25m' }, limits: { memory: '128Mi', cpu: '100m' } },
       },
     );
+  });
+});
+
+describe('the levels of PodSecurity in the README of deploy/kubernetes', () => {
+  const readme = readFileSync(join(DIR, 'README.md'), 'utf8');
+  const podOf = (file: string): PodSpec => {
+    const manifests = documentsOf(readFileSync(join(DIR, file), 'utf8'));
+    const daemonSet = manifests.find(({ kind }) => kind === 'DaemonSet') as unknown as DaemonSetManifest;
+    return daemonSet.spec.template.spec as unknown as PodSpec;
+  };
+
+  for (const [directory, file] of [
+    ['host-tcp', 'host-tcp/daemonset.yaml'],
+    ['host-socket', 'host-socket/daemonset.yaml'],
+    ['sidecar', 'sidecar/libvirt.yaml'],
+    ['ha', 'ha/daemonset.yaml'],
+    ['logs', 'logs/daemonset.yaml'],
+  ] as const) {
+    it(`${directory} has the level of its row, which names all that keeps it from a stricter one`, () => {
+      const row = readme
+        .split('\n')
+        .find(
+          (line) => line.startsWith(`| \`${directory}\` | `) && / \| (restricted|baseline|privileged) \| /.test(line),
+        );
+      const { level, offences } = podSecurityOf(podOf(file));
+      assert.equal(
+        / \| (restricted|baseline|privileged) \| /.exec(row ?? '')?.[1],
+        level,
+        `${file}: ${offences.join(', ')}`,
+      );
+      for (const offence of offences) assert.ok(row?.includes(`\`${offence}\``), `the row names ${offence}`);
+    });
+  }
+
+  it('without its host paths and its one capability, every pod of virtlens is admitted by more', () => {
+    const levelOf = (file: string, change: (pod: PodSpec) => PodSpec = (pod) => pod) => {
+      const pod = podOf(file);
+      return podSecurityOf(change({ ...pod, volumes: [] })).level;
+    };
+    assert.equal(levelOf('host-socket/daemonset.yaml'), 'restricted');
+    const withoutAdded = (pod: PodSpec): PodSpec => ({
+      ...pod,
+      containers: pod.containers.map((container) => ({
+        ...container,
+        securityContext: { ...container.securityContext, capabilities: { drop: ['ALL'] } },
+      })),
+    });
+    for (const file of ['ha/daemonset.yaml', 'logs/daemonset.yaml'])
+      assert.equal(levelOf(file, withoutAdded), 'baseline');
+    const [patch] = documentsOf(readFileSync(join(DIR, 'sidecar/patch.yaml'), 'utf8')) as unknown as [
+      DaemonSetManifest,
+    ];
+    assert.equal(podSecurityOf(patch.spec.template.spec as unknown as PodSpec).level, 'restricted');
+  });
+
+  it('a pod that offends is not taken for a better one', () => {
+    const pod = podOf('host-tcp/daemonset.yaml');
+    const [container] = pod.containers as [PodSpec['containers'][number]];
+    const own = container.securityContext!;
+    const withContext = (securityContext: object) =>
+      podSecurityOf({ ...pod, containers: [{ ...container, securityContext: { ...own, ...securityContext } }] });
+    assert.deepEqual(withContext({ privileged: true }), { level: 'privileged', offences: ['privileged'] });
+    assert.deepEqual(withContext({ capabilities: { drop: ['ALL'], add: ['SYS_ADMIN'] } }).offences, ['SYS_ADMIN']);
+    assert.deepEqual(withContext({ runAsUser: 0 }), { level: 'baseline', offences: ['runAsUser'] });
+    assert.deepEqual(withContext({ capabilities: {} }), { level: 'baseline', offences: ['capabilities'] });
+    assert.deepEqual(withContext({ allowPrivilegeEscalation: true }).level, 'baseline');
+    assert.equal(podSecurityOf({ ...pod, hostNetwork: true }).level, 'privileged');
+    assert.equal(podSecurityOf({ ...pod, securityContext: {} }).level, 'baseline');
   });
 });
 

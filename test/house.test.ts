@@ -34,7 +34,7 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
       ],
     },
     cli: {
-      folders: ['log'],
+      folders: ['flags', 'log'],
       mayImport: ['schemas', 'events', 'collect', 'connection', 'sim', 'libvirt', 'model', 'base'],
     },
     web: { folders: ['auth', 'limits', 'server'], mayImport: ['formats', 'model', 'base'] },

@@ -1,11 +1,12 @@
-// The package as it is published: packed, unpacked into an empty folder, used by a program that is type-checked and run.
+// The package as it is published: packed, installed by npm into an empty folder, run, and used by a program that is type-checked and run.
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, it } from 'node:test';
 import { createSimulator } from '../src/sim/index.ts';
+import { Agent } from './lab/agent.ts';
 
 const ROOT = dirname(import.meta.dirname);
 const CONSUMER = `
@@ -23,6 +24,13 @@ await client.close();
 
 let directory: string;
 let files: string[];
+
+/** Runs a program in the folder, with this Node.js as the one of the PATH; returns its output. */
+function run(program: string, ...args: readonly string[]): string {
+  const PATH = `${dirname(process.execPath)}:${process.env.PATH}`;
+  return execFileSync(program, args, { cwd: directory, encoding: 'utf8', env: { ...process.env, PATH } });
+}
+
 before(() => {
   directory = mkdtempSync(join(tmpdir(), 'virtlens-package-'));
   // `npm pack` builds first.
@@ -30,14 +38,12 @@ before(() => {
   const output = execFileSync('npm', pack, { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
   const [packed] = JSON.parse(output.slice(output.indexOf('[')));
   files = packed.files.map((file: { readonly path: string }) => file.path);
-  // Everything that the program needs is bundled, so that unpacking is installing.
-  const target = join(directory, 'node_modules', 'virtlens');
-  mkdirSync(target, { recursive: true });
-  execFileSync('tar', ['-xzf', join(directory, packed.filename), '-C', target, '--strip-components=1']);
+  writeFileSync(join(directory, 'package.json'), '{ "private": true, "type": "module" }');
+  // Everything that the program needs is bundled, so that no registry is needed.
+  run('npm', 'install', '--offline', '--no-audit', join(directory, packed.filename));
   for (const name of ['@types/node', 'undici-types']) {
     cpSync(join(ROOT, 'node_modules', name), join(directory, 'node_modules', name), { recursive: true });
   }
-  writeFileSync(join(directory, 'package.json'), '{ "private": true, "type": "module" }');
   writeFileSync(join(directory, 'consumer.ts'), CONSUMER);
 });
 after(() => rmSync(directory, { recursive: true }));
@@ -55,6 +61,24 @@ it('has the programs, the types and the documents, and no sources', () => {
     files.filter((file) => /(?<!\.d)\.ts$/.test(file)),
     [],
   );
+});
+
+it('is installed alone, as a program that npx finds', async () => {
+  const installed = readdirSync(join(directory, 'node_modules')).filter((name) => !name.startsWith('.'));
+  assert.deepEqual(installed.sort(), ['@types', 'undici-types', 'virtlens']);
+  assert.match(run('npx', '--offline', 'virtlens', '--version'), /^virtlens \d+\.\d+\.\d+\n$/);
+  const simulator = createSimulator({ vms: [{ name: 'web' }] });
+  try {
+    const path = join(directory, 'serve-sock');
+    await simulator.listen({ path });
+    await using agent = await Agent.start([`--libvirt.uri=qemu+unix:///system?socket=${path}`], {
+      program: [process.execPath, join(directory, 'node_modules', '.bin', 'virtlens')],
+    });
+    assert.match(await agent.metrics(), /^libvirt_domain_info_vcpus\{domain="web"/m);
+    assert.deepEqual(await agent.stop(), { code: 0, signal: null });
+  } finally {
+    await simulator.close();
+  }
 });
 
 it('type-checks a program that uses the client, declarations included', () => {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { buildAgent } from '../scripts/build.ts';
 import { buildDeb } from '../scripts/packages/deb.ts';
+import { packageVersion } from '../scripts/packages/description.ts';
 import { buildRpm } from '../scripts/packages/rpm.ts';
 import { renderUnit, SERVICES, unitName } from '../scripts/packages/services.ts';
 import { COMMANDS } from '../src/commands/index.ts';
@@ -27,6 +28,8 @@ function runInCopy(state: string, script: string): string {
     mount --rbind /tmp root/tmp
     export STATE=${shellQuote(state)}
     ip link set lo up
+    # man-db would index all manual pages again after each step.
+    rm -f root/var/lib/man-db/auto-update
     chroot root sh -e -c ${shellQuote(script)}`;
   const { status, stdout, stderr } = spawnSync(
     'unshare',
@@ -135,6 +138,15 @@ describeLab('the packages', ['libvirt'], () => {
     assertServed();
     assert.deepEqual(output.trim().split('\n'), ['ARGS="--schema=debian"', 'virtlens-0.2.0-1.x86_64']);
   });
+});
+
+it('a pre-release is older than its release', () => {
+  const isOlder = (a: string, b: string) =>
+    spawnSync('dpkg', ['--compare-versions', packageVersion(a), 'lt', packageVersion(b)]).status === 0;
+  assert.deepEqual(
+    [isOlder('0.2.0-rc.1', '0.2.0'), isOlder('0.1.9', '0.2.0-rc.1'), isOlder('0.2.0', '0.2.0-rc.1')],
+    [true, true, false],
+  );
 });
 
 describe('the units', () => {

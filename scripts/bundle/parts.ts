@@ -9,6 +9,8 @@ import { ROOT } from './root.ts';
 export const MAIN_PART = 'main';
 
 const MAIN_ENTRY = 'src/commands/process.ts';
+/** The thread that checks passwords, a text in the main part. */
+export const WORKER_ENTRY = 'src/web/auth/bcrypt-worker.ts';
 const COMMAND_TABLE = 'src/commands/index.ts';
 
 /** A part as JavaScript, ASCII alone. */
@@ -36,24 +38,24 @@ export const COMMON = {
   logOverride: { 'empty-import-meta': 'silent' },
 } as const satisfies BuildOptions;
 
+const PART = {
+  ...COMMON,
+  write: false,
+  format: 'cjs',
+  charset: 'ascii',
+  legalComments: 'external',
+  minifyWhitespace: true,
+  minifySyntax: true,
+  // A script has no way to import: what is external is required.
+  supported: { 'dynamic-import': false },
+  // The Kubernetes client imports it for a transport that is not used: 0.7 MB of source, and 8 MB of memory.
+  alias: { undici: './scripts/bundle/no-undici.ts' },
+  outfile: 'part.js',
+} as const satisfies BuildOptions;
+
 /** Bundles every part. */
 export async function bundleParts(options: PartOptions): Promise<Part[]> {
-  const common = {
-    ...COMMON,
-    ...options,
-    write: false,
-    format: 'cjs',
-    charset: 'ascii',
-    legalComments: 'external',
-    minifyWhitespace: true,
-    minifySyntax: true,
-    // A script has no way to import: what is external is required.
-    supported: { 'dynamic-import': false },
-    // The Kubernetes client imports it for a transport that is not used: 0.7 MB of source, and 8 MB of memory.
-    alias: { undici: './scripts/bundle/no-undici.ts' },
-    outfile: 'part.js',
-  } as const satisfies BuildOptions;
-
+  const common = { ...PART, ...options } as const;
   const entryPoints = [MAIN_ENTRY];
   const { metafile } = await build({ ...common, entryPoints, metafile: true });
   const lazy = findLazyPackages(metafile);
@@ -69,6 +71,17 @@ export async function bundleParts(options: PartOptions): Promise<Part[]> {
     parts.push(partOf(name, outputFiles));
   }
   return parts;
+}
+
+/** The folders below the project's of the packages that are in the bundles: `node_modules/saxes`, `node_modules/a/node_modules/b`. */
+export async function bundledPackages(): Promise<ReadonlySet<string>> {
+  const entryPoints = [MAIN_ENTRY, WORKER_ENTRY];
+  const { outfile: _, ...options } = PART;
+  const { metafile } = await build({ ...options, entryPoints, outdir: 'parts', metafile: true });
+  const folders = Object.keys(metafile.inputs).map(
+    (path) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0],
+  );
+  return new Set(folders.filter((folder) => folder !== undefined));
 }
 
 function partOf(name: string, files: readonly { readonly path: string; readonly text: string }[]): Part {

@@ -12,10 +12,12 @@ import {
   type PackageFile,
   type PackageOptions,
   packageFiles,
+  packageVersion,
   readProjectFile,
   SCRIPTS,
   SUMMARY,
   TIMESTAMP,
+  XZ_LEVEL,
 } from './description.ts';
 import { writeTree } from './tree.ts';
 
@@ -27,7 +29,7 @@ const ARCHITECTURES: Readonly<Record<string, string>> = {
 };
 
 /** What the official binaries of Node.js are linked with. */
-const DEPENDS = 'libc6 (>= 2.28), libgcc-s1, libstdc++6 (>= 8), libatomic1, passwd';
+const DEPENDS = 'libc6 (>= 2.28), libgcc-s1 | libgcc1, libstdc++6 (>= 8), libatomic1, passwd';
 
 /** Node.js has its libraries inside and is no position-independent executable; that is how its project releases it. */
 const LINTIAN_OVERRIDES = [
@@ -39,7 +41,8 @@ const LINTIAN_OVERRIDES = [
 ];
 
 /** Builds it and returns its path. */
-export function buildDeb({ version, binary, outDir, isQuick }: PackageOptions): string {
+export function buildDeb({ version: released, binary, outDir, isQuick }: PackageOptions): string {
+  const version = packageVersion(released);
   const folder = mkdtempSync(join(tmpdir(), 'virtlens-deb-'));
   try {
     const files: PackageFile[] = [
@@ -52,7 +55,7 @@ export function buildDeb({ version, binary, outDir, isQuick }: PackageOptions): 
     writeControl(folder, files, version);
     const deb = join(outDir, `${NAME}_${version}_${architecture()}.deb`);
     mkdirSync(outDir, { recursive: true });
-    const compression = isQuick === true ? ['-Zgzip', '-z1'] : ['-Zxz'];
+    const compression = isQuick === true ? ['-Zgzip', '-z1'] : ['-Zxz', `-z${XZ_LEVEL}`];
     execFileSync('dpkg-deb', ['--root-owner-group', ...compression, '--build', folder, deb], {
       env: { ...process.env, SOURCE_DATE_EPOCH: String(TIMESTAMP) },
       stdio: ['ignore', 'ignore', 'inherit'],

@@ -34,7 +34,7 @@ export interface PackageOptions {
   readonly binary: string;
   /** Where the package goes. */
   readonly outDir: string;
-  /** Compresses less, for tests. */
+  /** Compresses less. */
   readonly isQuick?: boolean;
 }
 
@@ -59,6 +59,14 @@ export function packageFiles(binary: string): PackageFile[] {
 export function gzip(text: string): Buffer {
   return gzipSync(text, { level: 9 });
 }
+
+/** As dpkg and rpm order versions: a pre-release is before its release, and a dash begins something else. */
+export function packageVersion(version: string): string {
+  return version.replaceAll('-', '~');
+}
+
+/** The highest level takes eight times as long, and saves a seventh. */
+export const XZ_LEVEL = 1;
 
 export const LICENSE_ID = manifest.license;
 

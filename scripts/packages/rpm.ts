@@ -10,9 +10,11 @@ import {
   type PackageFile,
   type PackageOptions,
   packageFiles,
+  packageVersion,
   readProjectFile,
   SCRIPTS,
   SUMMARY,
+  XZ_LEVEL,
 } from './description.ts';
 import { writeTree } from './tree.ts';
 
@@ -34,7 +36,7 @@ export function buildRpm({ version, binary, outDir, isQuick }: PackageOptions): 
     const tree = join(folder, 'tree');
     writeTree(tree, files);
     const spec = join(folder, `${NAME}.spec`);
-    writeFileSync(spec, renderSpec(files, version, tree, isQuick === true ? 'w1.gzdio' : 'w6.xzdio'));
+    writeFileSync(spec, renderSpec(files, version, tree, isQuick === true ? 'w1.gzdio' : `w${XZ_LEVEL}T0.xzdio`));
     const arch = ARCHITECTURES[process.arch] ?? process.arch;
     execFileSync('rpmbuild', ['-bb', '--quiet', '--target', arch, '--define', `_topdir ${join(folder, 'top')}`, spec], {
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -61,7 +63,7 @@ function renderSpec(files: readonly PackageFile[], version: string, tree: string
     '%global _build_id_links none',
     `%global _binary_payload ${payload}`,
     `Name: ${NAME}`,
-    `Version: ${version.replaceAll('-', '~')}`,
+    `Version: ${packageVersion(version)}`,
     'Release: 1',
     `Summary: ${SUMMARY}`,
     `License: ${LICENSE_ID}`,

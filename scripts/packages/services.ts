@@ -14,6 +14,8 @@ export interface Service {
   readonly after: readonly string[];
   /** Capabilities that it is given; none by default. With `root` it keeps these of root's. */
   readonly capabilities?: readonly string[];
+  /** SIGHUP makes it read a file again. */
+  readonly canReload?: boolean;
   /** Runs as root instead of the user virtlens. */
   readonly isRoot?: boolean;
   readonly groups?: readonly string[];
@@ -35,6 +37,7 @@ export const SERVICES: readonly Service[] = [
     args: '',
     help: 'virtlens.service: arguments of virtlens serve, such as --schema=debian --libvirt.export-nova-metadata.',
     after: LIBVIRT_UNITS,
+    canReload: true,
   },
   {
     command: 'nova',
@@ -50,7 +53,7 @@ export const SERVICES: readonly Service[] = [
     description: 'Statistics of the virtual machines of a libvirt host for InfluxDB',
     variable: 'TELEGRAF_ARGS',
     args: '--config=/etc/telegraf/telegraf.conf',
-    help: 'virtlens-telegraf.service: arguments of virtlens telegraf; without --influx.url the lines go to the journal.',
+    help: 'virtlens-telegraf.service: arguments of virtlens telegraf. It needs --influx.url=http://…:8086: without an InfluxDB to write to it ends with its standard input.',
     after: LIBVIRT_UNITS,
   },
   {
@@ -60,6 +63,7 @@ export const SERVICES: readonly Service[] = [
     args: '',
     help: 'virtlens-pve.service: arguments of virtlens pve.',
     after: ['pve-cluster.service'],
+    canReload: true,
     // The sockets of QMP, /etc/pve and the files of QEMU's processes are root's (docs/pve.md).
     isRoot: true,
     capabilities: ['CAP_DAC_OVERRIDE', 'CAP_SYS_PTRACE'],
@@ -80,6 +84,7 @@ export const SERVICES: readonly Service[] = [
     args: '',
     help: 'virtlens-ha.service: arguments of virtlens ha, such as --kubernetes.kubeconfig=/etc/virtlens/kubeconfig --node-name=NAME.',
     after: LIBVIRT_UNITS,
+    canReload: true,
     stateDirectory: 'virtlens-ha',
     // The boot's id is in /proc/sys.
     hardening: { ProcSubset: 'all' },
@@ -91,11 +96,16 @@ export const SERVICES: readonly Service[] = [
     args: '',
     help: 'virtlens-logs.service: arguments of virtlens logs, such as --otlp.endpoint=http://collector:4318; without an output the records go to the journal.',
     after: LIBVIRT_UNITS,
+    canReload: true,
     // QEMU's logs are root's alone. journalctl, which it runs, inherits the right, so that no group is needed for the journal.
     capabilities: ['CAP_DAC_READ_SEARCH'],
     stateDirectory: 'virtlens-logs',
-    // In a user namespace of its own a capability is none for the host's files.
-    hardening: { PrivateUsers: 'no' },
+    hardening: {
+      // In a user namespace of its own a capability is none for the host's files.
+      PrivateUsers: 'no',
+      // journalctl reads the boot's id in /proc/sys.
+      ProcSubset: 'all',
+    },
   },
 ];
 
@@ -140,6 +150,7 @@ export function renderUnit(service: Service): string {
     variable,
     after,
     capabilities = [],
+    canReload,
     isRoot,
     groups,
     logsDirectory,
@@ -161,7 +172,7 @@ export function renderUnit(service: Service): string {
     'EnvironmentFile=-/etc/default/virtlens',
     'Environment=MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=131072',
     `ExecStart=/usr/bin/virtlens ${command} $${variable}`,
-    'ExecReload=/bin/kill -HUP $MAINPID',
+    ...(canReload === true ? ['ExecReload=/bin/kill -HUP $MAINPID'] : []),
     'Restart=on-failure',
     'RestartSec=5',
     ...(isRoot === true ? ['User=root'] : ['User=virtlens', 'Group=virtlens']),

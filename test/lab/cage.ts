@@ -25,6 +25,8 @@ export interface CageOptions {
   readonly hostname?: string;
   /** Links outside (in this process's network namespace) that the keeper deletes at the end. */
   readonly links?: readonly string[];
+  /** Shell commands that the keeper runs outside when all processes have ended; `$CAGE` is the directory. */
+  readonly atEnd?: string;
 }
 
 /** A daemon inside a cage. */
@@ -43,6 +45,7 @@ const KEEPER = `
 "$@"
 status=$?
 for link in $CAGE_LINKS; do ip link delete "$link" 2>/dev/null; done
+eval "$CAGE_AT_END"
 rm -rf --one-file-system -- "$CAGE"
 exit $status`;
 
@@ -112,6 +115,7 @@ export class Cage implements AsyncDisposable {
         LC_ALL: 'C.UTF-8',
         CAGE: this.dir,
         CAGE_LINKS: (options.links ?? []).join(' '),
+        CAGE_AT_END: options.atEnd ?? '',
       },
       stdio: ['pipe', 'pipe', 'inherit'],
     });

@@ -61,6 +61,10 @@ export interface DomainSpec {
   readonly extraDevicesXml?: string;
 }
 
+/** What Nova writes into a VM. */
+export const NOVA = `<nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1"><nova:name>web</nova:name>
+  <nova:owner><nova:user uuid="u1">user</nova:user><nova:project uuid="p1">admin</nova:project></nova:owner></nova:instance>`;
+
 const DEFAULT_MEMORY_KIB = 16 * 1024;
 const BUS_OF_PREFIX: Record<string, string> = { vd: 'virtio', sd: 'sata', hd: 'ide', fd: 'fdc' };
 

@@ -14,6 +14,7 @@ import { type LibvirtHost, startLibvirt } from './libvirt.ts';
 import { startLibvirtExporter } from './peer.ts';
 import { promtoolCheck, startPrometheus } from './prometheus.ts';
 import { startSshd } from './sshd.ts';
+import { SystemdMachine } from './systemd.ts';
 import { runTool } from './tools.ts';
 
 const link = (name: string) => existsSync(`/sys/class/net/${name}`);
@@ -285,3 +286,27 @@ function makeTemporaryRoot(): AsyncDisposable & { readonly path: string } {
     },
   };
 }
+
+describeLab('a machine under systemd', ['systemd'], () => {
+  /** The control groups of this kind that the kernel has, wherever it shows them. */
+  const groups = () =>
+    runTool('unshare', ['--mount', 'sh', '-c', 'mount -t cgroup2 cgroup2 /mnt && ls -d /mnt/virtlens-* || true'])
+      .split('\n')
+      .filter((line) => line !== '');
+
+  it('runs commands as its root, keeps to itself, and leaves no control group', async () => {
+    const machine = await SystemdMachine.boot();
+    try {
+      assert.equal(
+        await machine.run('cat /proc/1/comm; hostname; touch /etc/of-the-machine; id -u'),
+        'systemd\nlab\n0',
+      );
+      assert.equal(existsSync('/etc/of-the-machine'), false);
+      await assert.rejects(machine.run('echo why >&2; false'), /why/);
+      assert.ok(groups().includes(`/mnt/${machine.group}`));
+    } finally {
+      await machine[Symbol.asyncDispose]();
+    }
+    assert.ok(!groups().includes(`/mnt/${machine.group}`));
+  });
+});

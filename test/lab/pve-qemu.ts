@@ -80,10 +80,7 @@ export class PveLab implements AsyncDisposable {
 
   private constructor(cage: Cage) {
     this.cage = cage;
-    this.#shim = join(cage.dir, 'shim.so');
-    const source = join(cage.dir, 'shim.c');
-    writeFileSync(source, SHIM);
-    execFileSync('gcc', ['-shared', '-fPIC', '-o', this.#shim, source, '-ldl']);
+    this.#shim = buildShim(cage.dir);
     const init = cage.outerPid(1);
     this.tree.link('proc', `/proc/${init}/root/proc`);
     this.tree.link('sys', `/proc/${init}/root/sys`);
@@ -148,6 +145,15 @@ export class PveLab implements AsyncDisposable {
     await this.cage.stop();
     this.tree[Symbol.dispose]();
   }
+}
+
+/** Builds the library that QEMU is preloaded with; returns its path. */
+export function buildShim(directory: string): string {
+  const source = join(directory, 'shim.c');
+  const library = join(directory, 'shim.so');
+  writeFileSync(source, SHIM);
+  execFileSync('gcc', ['-shared', '-fPIC', '-o', library, source, '-ldl']);
+  return library;
 }
 
 /** A connection that is held open. */

@@ -23,8 +23,12 @@ export type LabPart =
   | 'polkit'
   | 'pve'
   | 'kubectl'
+  | 'helm'
   | 'fluentd'
-  | 'kubernetes';
+  | 'kubernetes'
+  | 'systemd'
+  | 'image'
+  | 'release';
 
 const PROGRAMS: Record<LabPart, readonly string[]> = {
   libvirt: ['libvirtd', 'virtlogd', 'virsh', 'qemu-system-x86_64', 'qemu-img'],
@@ -38,12 +42,19 @@ const PROGRAMS: Record<LabPart, readonly string[]> = {
   polkit: ['dbus-daemon', 'dbus-send', 'setpriv'],
   pve: ['qemu-system-x86_64', 'qemu-img', 'gcc', 'ip'],
   kubectl: ['kubectl'],
+  helm: ['helm', 'kubectl'],
   fluentd: ['fluentd'],
   kubernetes: ['etcd', 'openssl'],
+  release: ['npm', 'dpkg-deb', 'rpmbuild', 'rpm', 'strip', 'sha256sum'],
+  image: ['podman', 'crun', 'debootstrap', 'npm'],
+  systemd: ['systemctl', 'systemd-analyze', 'dpkg-deb', 'dbus-daemon', 'nsenter', 'curl'],
 };
 
 /** How programs are installed that are not in Debian. */
-const INSTALLED_BY: Readonly<Record<string, string>> = { fluentd: 'gem install fluentd installs it' };
+const INSTALLED_BY: Readonly<Record<string, string>> = {
+  fluentd: 'gem install fluentd installs it',
+  helm: 'https://helm.sh/docs/intro/install/ has it',
+};
 
 let namespaceRefusal: string | false | undefined;
 
@@ -64,6 +75,10 @@ export function unavailable(...parts: readonly LabPart[]): string | false {
     }
     if (part === 'kubernetes' && !existsSync(KUBE_APISERVER)) {
       return `there is no ${KUBE_APISERVER} (npm run lab:kubernetes builds it, once for a machine)`;
+    }
+    if (part === 'systemd') {
+      const reason = refuseSystemd();
+      if (reason !== false) return reason;
     }
     if (part === 'busy-guest' && kernelFiles() === undefined) {
       return 'the guest kernel is not there (npm test as root on Debian fetches it)';
@@ -114,6 +129,32 @@ export function runTool(
     env: { ...process.env, PATH: TOOL_PATH, LC_ALL: 'C.UTF-8' },
     ...options,
   });
+}
+
+/** Where Debian, Ubuntu and Fedora have it. */
+export const SYSTEMD = '/usr/lib/systemd/systemd';
+
+/** What a machine of test/lab/systemd.ts is made of: a copy of the root file system, and control groups of version 2. */
+const SYSTEMD_PROBE = `
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/cgroup /mnt/upper /mnt/work /mnt/root
+mount -t cgroup2 cgroup2 /mnt/cgroup
+mkdir /mnt/cgroup/virtlens-$$
+rmdir /mnt/cgroup/virtlens-$$
+mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root`;
+
+let systemdRefusal: string | false | undefined;
+
+function refuseSystemd(): string | false {
+  if (!existsSync(SYSTEMD)) return 'systemd is not installed (npm test as root on Debian or Ubuntu installs it)';
+  if (systemdRefusal === undefined) {
+    const probe = spawnSync('unshare', ['--mount', 'sh', '-e', '-c', SYSTEMD_PROBE], {
+      encoding: 'utf8',
+      env: { PATH: TOOL_PATH },
+    });
+    systemdRefusal = probe.status !== 0 && `systemd cannot be started here: ${probe.stderr?.trim().split('\n')[0]}`;
+  }
+  return systemdRefusal;
 }
 
 function refuseNamespaces(): string | false {

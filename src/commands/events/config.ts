@@ -1,9 +1,10 @@
 import { quote } from '../../base/text.ts';
+import { LOG_FORMAT_FLAG, logLevelFlag } from '../../cli/flags/service-flags.ts';
+import { readUriFlag, URI_DEFAULT_HELP } from '../../cli/flags/uri-flag.ts';
+import { compileVmFilter } from '../../cli/flags/vm-filter.ts';
 import { defineFlags, type Flag, FlagError } from '../../cli/flags.ts';
-import { LOG_FORMATS, LOG_LEVEL_SYNONYMS, LOG_LEVELS, type LogFormat, type LogLevel } from '../../cli/log/logging.ts';
+import type { LogFormat, LogLevel } from '../../cli/log/logging.ts';
 import type { Machine } from '../../cli/machine.ts';
-import { readUriFlag, URI_DEFAULT_HELP } from '../../cli/uri-flag.ts';
-import { compileVmFilter } from '../../cli/vm-filter.ts';
 import type { LibvirtUri } from '../../libvirt/uri.ts';
 import { VM_EVENT_KINDS, type VmEvent } from '../../model/vm-event.ts';
 import type { EventFormat } from './event-lines.ts';
@@ -73,15 +74,8 @@ const FLAG_TABLE = [
     help: 'End after this many events.',
   },
   { kind: 'duration', name: 'timeout', placeholder: 'DURATION', help: 'End after this time.' },
-  {
-    kind: 'choice',
-    name: 'log.level',
-    choices: LOG_LEVELS,
-    synonyms: LOG_LEVEL_SYNONYMS,
-    default: 'info',
-    help: 'Lowest level that is logged, to standard error.',
-  },
-  { kind: 'choice', name: 'log.format', choices: LOG_FORMATS, default: 'logfmt', help: 'Form of the log.' },
+  logLevelFlag('Lowest level that is logged, to standard error.'),
+  LOG_FORMAT_FLAG,
 ] as const satisfies readonly Flag[];
 
 const FLAGS = defineFlags(

@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { describeError } from '../../base/errno.ts';
 import { cut, quote } from '../../base/text.ts';
+import { LOG_FORMAT_FLAG, listenAddressFlag, logLevelFlag, WEB_CONFIG_FLAG } from '../../cli/flags/service-flags.ts';
+import { readUriFlag, URI_DEFAULT_HELP } from '../../cli/flags/uri-flag.ts';
 import { defineFlags, type Flag, FlagError } from '../../cli/flags.ts';
-import { LOG_FORMATS, LOG_LEVEL_SYNONYMS, LOG_LEVELS, type LogFormat, type LogLevel } from '../../cli/log/logging.ts';
+import type { LogFormat, LogLevel } from '../../cli/log/logging.ts';
 import type { Machine } from '../../cli/machine.ts';
-import { readUriFlag, URI_DEFAULT_HELP } from '../../cli/uri-flag.ts';
 import type { ClusterOptions } from '../../ha/cluster.ts';
 import { type Policy, RULE_NAMES, RULES } from '../../ha/policy.ts';
 import {
@@ -158,28 +159,10 @@ const FLAG_TABLE = [
     placeholder: 'DIR',
     help: "Directory of QEMU's logs, whose last lines stand in an Eviction's reason.",
   },
-  {
-    kind: 'list',
-    name: 'web.listen-address',
-    default: [':9178'],
-    placeholder: 'ADDRESS',
-    help: 'Address to listen on, such as :9178, 127.0.0.1:9178 or [::1]:9178.',
-  },
-  {
-    kind: 'string',
-    name: 'web.config.file',
-    placeholder: 'FILE',
-    help: "Web configuration file in the form of Prometheus's exporter-toolkit: TLS and basic authentication. It is read again when it changes, and at SIGHUP.",
-  },
-  {
-    kind: 'choice',
-    name: 'log.level',
-    choices: LOG_LEVELS,
-    synonyms: LOG_LEVEL_SYNONYMS,
-    default: 'info',
-    help: 'Lowest level that is logged.',
-  },
-  { kind: 'choice', name: 'log.format', choices: LOG_FORMATS, default: 'logfmt', help: 'Form of the log.' },
+  listenAddressFlag(9178),
+  WEB_CONFIG_FLAG,
+  logLevelFlag(),
+  LOG_FORMAT_FLAG,
 ] as const satisfies readonly Flag[];
 
 const FLAGS = defineFlags(

@@ -1,5 +1,6 @@
+import { LOG_FORMAT_FLAG, listenAddressFlag, logLevelFlag, WEB_CONFIG_FLAG } from '../../cli/flags/service-flags.ts';
 import { defineFlags, type Flag, FlagError, type FlagValues } from '../../cli/flags.ts';
-import { LOG_FORMATS, LOG_LEVEL_SYNONYMS, LOG_LEVELS, type LogFormat, type LogLevel } from '../../cli/log/logging.ts';
+import type { LogFormat, LogLevel } from '../../cli/log/logging.ts';
 import type { Machine } from '../../cli/machine.ts';
 import type { LogChoice } from '../../logs/log-reader.ts';
 import { readSinksConfig, SINK_FLAGS, type SinksConfig } from './sinks-config.ts';
@@ -105,28 +106,10 @@ const FLAG_TABLE = [
     help: 'Directory for the checkpoints: what each sink has.',
   },
   ...SINK_FLAGS,
-  {
-    kind: 'list',
-    name: 'web.listen-address',
-    default: [':9179'],
-    placeholder: 'ADDRESS',
-    help: 'Address to listen on for /metrics, such as :9179, 127.0.0.1:9179 or [::1]:9179.',
-  },
-  {
-    kind: 'string',
-    name: 'web.config.file',
-    placeholder: 'FILE',
-    help: "Web configuration file in the form of Prometheus's exporter-toolkit: TLS and basic authentication. It is read again when it changes, and at SIGHUP.",
-  },
-  {
-    kind: 'choice',
-    name: 'log.level',
-    choices: LOG_LEVELS,
-    synonyms: LOG_LEVEL_SYNONYMS,
-    default: 'info',
-    help: "Lowest level of virtlens's own log, on standard error.",
-  },
-  { kind: 'choice', name: 'log.format', choices: LOG_FORMATS, default: 'logfmt', help: 'Form of the log.' },
+  listenAddressFlag(9179, ' for /metrics'),
+  WEB_CONFIG_FLAG,
+  logLevelFlag("Lowest level of virtlens's own log, on standard error."),
+  LOG_FORMAT_FLAG,
 ] as const satisfies readonly Flag[];
 
 const FLAGS = defineFlags(

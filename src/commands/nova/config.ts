@@ -1,6 +1,6 @@
+import { readUriFlag, URI_DEFAULT_HELP } from '../../cli/flags/uri-flag.ts';
 import { defineFlags } from '../../cli/flags.ts';
 import type { Machine } from '../../cli/machine.ts';
-import { readUriFlag, URI_DEFAULT_HELP } from '../../cli/uri-flag.ts';
 import type { LibvirtUri } from '../../libvirt/uri.ts';
 
 /** What `virtlens nova` was asked to do. */

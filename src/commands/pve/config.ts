@@ -1,7 +1,8 @@
 import { quote } from '../../base/text.ts';
+import { LOG_FORMAT_FLAG, WEB_CONFIG_FLAG } from '../../cli/flags/service-flags.ts';
 import { type Flag, FlagError } from '../../cli/flags.ts';
 import { defineGoFlags } from '../../cli/go-flags.ts';
-import { LOG_FORMATS, type LogFormat, type LogLevel } from '../../cli/log/logging.ts';
+import type { LogFormat, LogLevel } from '../../cli/log/logging.ts';
 import { PROXMOX_PART_NAMES, PROXMOX_PARTS, type ProxmoxPart } from '../../model/proxmox-parts.ts';
 import type { MonitorChoice } from '../../proxmox/proxmox-host.ts';
 
@@ -109,13 +110,8 @@ const FLAG_TABLE = [
     placeholder: 'DIR',
     help: "The directory at which the host's root is mounted.",
   },
-  {
-    kind: 'string',
-    name: 'web.config.file',
-    placeholder: 'FILE',
-    help: "Web configuration file in the form of Prometheus's exporter-toolkit: TLS and basic authentication. It is read again when it changes, and at SIGHUP.",
-  },
-  { kind: 'choice', name: 'log.format', choices: LOG_FORMATS, default: 'logfmt', help: 'Form of the log.' },
+  WEB_CONFIG_FLAG,
+  LOG_FORMAT_FLAG,
   { kind: 'boolean', name: 'version', help: 'Print the version and end.' },
 ] as const satisfies readonly Flag[];
 

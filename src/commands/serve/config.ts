@@ -1,8 +1,9 @@
+import { LOG_FORMAT_FLAG, listenAddressFlag, logLevelFlag, WEB_CONFIG_FLAG } from '../../cli/flags/service-flags.ts';
+import { URI_DEFAULT_HELP } from '../../cli/flags/uri-flag.ts';
+import { compileVmFilter } from '../../cli/flags/vm-filter.ts';
 import { defineFlags, type Flag, FlagError } from '../../cli/flags.ts';
-import { LOG_FORMATS, LOG_LEVEL_SYNONYMS, LOG_LEVELS, type LogFormat, type LogLevel } from '../../cli/log/logging.ts';
+import type { LogFormat, LogLevel } from '../../cli/log/logging.ts';
 import type { Machine } from '../../cli/machine.ts';
-import { URI_DEFAULT_HELP } from '../../cli/uri-flag.ts';
-import { compileVmFilter } from '../../cli/vm-filter.ts';
 import type { LibvirtUri } from '../../libvirt/uri.ts';
 import { COLLECTED, COLLECTED_NAMES, type CollectedName } from '../../model/collected.ts';
 import { SCHEMA_NAMES, type SchemaName, schemaHelp } from '../../schemas/schema-set.ts';
@@ -82,13 +83,7 @@ const FLAG_TABLE = [
     name: 'libvirt.export-nova-metadata',
     help: "Add OpenStack Nova's name, flavor and project_name to the labels of the schemes kumina and debian.",
   },
-  {
-    kind: 'list',
-    name: 'web.listen-address',
-    default: [':9177'],
-    placeholder: 'ADDRESS',
-    help: 'Address to listen on, such as :9177, 127.0.0.1:9177 or [::1]:9177.',
-  },
+  listenAddressFlag(9177),
   {
     kind: 'boolean',
     name: 'web.systemd-socket',
@@ -107,12 +102,7 @@ const FLAG_TABLE = [
     placeholder: 'PATH',
     help: 'Path that is 200 while libvirt can be reached, else 503. Without it there is no such path; /-/healthy and /-/ready always are.',
   },
-  {
-    kind: 'string',
-    name: 'web.config.file',
-    placeholder: 'FILE',
-    help: "Web configuration file in the form of Prometheus's exporter-toolkit: TLS and basic authentication. It is read again when it changes, and at SIGHUP.",
-  },
+  WEB_CONFIG_FLAG,
   {
     kind: 'list',
     name: 'schema',
@@ -151,15 +141,8 @@ const FLAG_TABLE = [
     placeholder: 'DURATION',
     help: 'Collect in the background at this interval and answer scrapes at once with the last collection. Without it, scrapes collect.',
   },
-  {
-    kind: 'choice',
-    name: 'log.level',
-    choices: LOG_LEVELS,
-    synonyms: LOG_LEVEL_SYNONYMS,
-    default: 'info',
-    help: 'Lowest level that is logged.',
-  },
-  { kind: 'choice', name: 'log.format', choices: LOG_FORMATS, default: 'logfmt', help: 'Form of the log.' },
+  logLevelFlag(),
+  LOG_FORMAT_FLAG,
   {
     kind: 'number',
     name: 'exporter.max-concurrent-collects',

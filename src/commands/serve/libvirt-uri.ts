@@ -1,7 +1,7 @@
 import { quote } from '../../base/text.ts';
+import { readUriFlag, type UriFlag } from '../../cli/flags/uri-flag.ts';
 import { FlagError } from '../../cli/flags.ts';
 import type { Machine } from '../../cli/machine.ts';
-import { readUriFlag, type UriFlag } from '../../cli/uri-flag.ts';
 
 /** inovex's default of --libvirt.driver. */
 const SOCKET_DRIVER = 'qemu:///system';

@@ -1,8 +1,9 @@
 import { createReadStream } from 'node:fs';
 import { validateHeaderValue } from 'node:http';
 import { describeError } from '../../base/errno.ts';
+import { logLevelFlag } from '../../cli/flags/service-flags.ts';
 import { defineFlags, FlagError, type FlagValues } from '../../cli/flags.ts';
-import { LOG_FORMATS, LOG_LEVEL_SYNONYMS, LOG_LEVELS, type LogFormat, type LogLevel } from '../../cli/log/logging.ts';
+import { LOG_FORMATS, type LogFormat, type LogLevel } from '../../cli/log/logging.ts';
 import type { Machine } from '../../cli/machine.ts';
 import type { InfluxTarget } from '../../outputs/influxdb.ts';
 import { parseTelegrafConfig, TelegrafConfigError, type TelegrafFile } from './telegraf-config.ts';
@@ -53,14 +54,7 @@ const FLAG_TABLE = [
   { kind: 'string', name: 'influx.org', placeholder: 'NAME', help: 'Organization, for InfluxDB 2.' },
   { kind: 'string', name: 'influx.bucket', placeholder: 'NAME', help: 'Bucket, for InfluxDB 2.' },
   { kind: 'string', name: 'influx.database', placeholder: 'NAME', help: 'Database, for InfluxDB 1.' },
-  {
-    kind: 'choice',
-    name: 'log.level',
-    choices: LOG_LEVELS,
-    synonyms: LOG_LEVEL_SYNONYMS,
-    default: 'info',
-    help: 'Lowest level that is logged.',
-  },
+  logLevelFlag(),
   {
     kind: 'choice',
     name: 'log.format',

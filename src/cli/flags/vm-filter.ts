@@ -1,5 +1,5 @@
-import { quote } from '../base/text.ts';
-import { FlagError } from './flags.ts';
+import { quote } from '../../base/text.ts';
+import { FlagError } from '../flags.ts';
 
 /**
  * The regular expression that a flag gives for names of VMs; it matches the whole name, as Prometheus's own filters do. Undefined when there is none.

@@ -1,8 +1,8 @@
-import { chooseUri, clientConfigPath } from '../libvirt/client-config.ts';
-import { currentUser } from '../libvirt/transports/local-files.ts';
-import { type LibvirtUri, LibvirtUriError, parseLibvirtUri } from '../libvirt/uri.ts';
-import { FlagError } from './flags.ts';
-import type { Machine } from './machine.ts';
+import { chooseUri, clientConfigPath } from '../../libvirt/client-config.ts';
+import { currentUser } from '../../libvirt/transports/local-files.ts';
+import { type LibvirtUri, LibvirtUriError, parseLibvirtUri } from '../../libvirt/uri.ts';
+import { FlagError } from '../flags.ts';
+import type { Machine } from '../machine.ts';
 
 /** What is read when nothing says otherwise. */
 const DEFAULT_URI = 'qemu:///system';
