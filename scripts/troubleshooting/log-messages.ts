@@ -449,6 +449,18 @@ export const LOG_MESSAGES: Readonly<Record<string, Advice>> = {
     means: '`journalctl` is missing, failed, or may not read the journal.',
     fix: 'As the user of the service: `journalctl -n 1`. Add it to the group `systemd-journal`. Logs of before are read when it works again.',
   },
+  'The journal cannot be followed; it is read every 5 seconds': {
+    section: 'logs',
+    means:
+      'inotify has no watches left, so `journalctl --follow` would notice nothing. Entries come up to 5 seconds later; none is lost.',
+    fix: '`sysctl fs.inotify.max_user_watches fs.inotify.max_user_instances`; raise them.',
+  },
+  'The batch that was under way cannot be made again; …': {
+    section: 'logs',
+    means:
+      'virtlens was killed while it delivered, and what it delivered cannot be read now: a disk that is not mounted yet, a journal that is away. Nothing is lost; records may come twice.',
+    fix: 'Start virtlens after the disk of the logs is mounted (`RequiresMountsFor=/var/log`).',
+  },
   'Logs cannot be read; it is tried again': {
     section: 'logs',
     means: 'Reading stopped for one sink.',

@@ -350,6 +350,33 @@ test('a batch of which nobody knows whether it was taken is sent again with the 
   assert.equal(metric(again, 'virtlens_logs_resent_batches_total', 'kept'), 1);
 });
 
+test('a batch that was under way is read anew when its log is away at the next start, and nothing of it is lost', async () => {
+  writeFileSync(path('a.log'), line('one'));
+  const sink = new KeptSink();
+  const reader = await start([sink]);
+  await sink.has(1);
+  sink.isMute = true;
+  appendFileSync(path('a.log'), line('under way'));
+  await sink.has(2);
+  await stop(reader);
+  renameSync(dir, `${dir}-not-mounted`);
+  const next = new KeptSink();
+  // Twice, so that what the checkpoint says of it counts too.
+  for (const times of [1, 1]) {
+    const again = await start([next]);
+    await until(
+      () => log.count(/^warn The batch that was under way cannot be made again/) === times,
+      'it is said that the batch cannot be made',
+    );
+    await stop(again);
+  }
+  renameSync(`${dir}-not-mounted`, dir);
+  const last = await start([next]);
+  await next.has(1);
+  assert.deepEqual(next.bodies, ['under way']);
+  assert.equal(metric(last, 'virtlens_logs_gaps_total', 'kept'), 0);
+});
+
 test('a sink that is away holds up no other, and gets everything when it is back', async () => {
   const [near, away] = [new KeptSink('near'), new KeptSink('away')];
   away.failure = new Error('connection refused');

@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs';
 import type { Logger } from '../../base/logger.ts';
 import type { Machine } from '../../cli/machine.ts';
 import { VERSION } from '../../cli/version.ts';
 import type { LogSink } from '../../model/log-sink.ts';
 import { createJsonLinesSink } from '../../outputs/logs/json-lines-sink.ts';
 import type { LogSinkContext } from '../../outputs/logs/log-sink-context.ts';
+import { readMachineId } from './machine-id.ts';
 import type { SinksConfig } from './sinks-config.ts';
 
 /** What a sink tells the command. */
@@ -25,7 +25,7 @@ export async function openSinks(
   logger: Logger,
   { onRejected, onStdoutClosed }: SinkEvents,
 ): Promise<ReadonlyMap<SinkName, LogSink>> {
-  const origin = { hostName, hostId: readMachineId('/etc/machine-id') };
+  const origin = { hostName, hostId: readMachineId() };
   const contextOf = (name: SinkName): LogSinkContext => ({
     origin,
     clock,
@@ -43,13 +43,4 @@ export async function openSinks(
     sinks.set('forward', new ForwardSink(forward, contextOf('forward')));
   }
   return sinks;
-}
-
-/** 32 hexadecimal digits (machine-id(5)). A machine without one has no `host.id`. */
-function readMachineId(path: string): string | undefined {
-  try {
-    return /^[0-9a-f]{32}$/.exec(readFileSync(path, 'utf8').trim())?.[0];
-  } catch {
-    return undefined;
-  }
 }

@@ -130,6 +130,7 @@ export class FileStream implements LogStream {
     let lost = 0;
     for (const [segment, { file, start, end }] of range.segments.entries()) {
       await directory.lookAt(liveName);
+      if (!directory.isReadable) throw new Error(`${directory.dir} cannot be read`);
       await using log = await this.#findLike(file, end);
       if (log === undefined) {
         lost += end - start;

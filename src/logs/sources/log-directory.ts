@@ -5,7 +5,7 @@ import { describeError, errorCode } from '../../base/errno.ts';
 import type { Logger } from '../../base/logger.ts';
 import { Reported } from '../../base/reported.ts';
 import { type Chain, type ChainFile, compareAge, parseRotatedName } from './chain.ts';
-import { explainDenial } from './denial.ts';
+import { explainDenial, explainNoEvents } from './denial.ts';
 
 export interface LogDirectoryOptions {
   readonly dir: string;
@@ -259,8 +259,9 @@ export class LogDirectory {
       watcher.on('error', () => this.#unwatch());
       this.#watcher = watcher;
       this.#watchedInode = ino;
+      this.#reported.clear('events');
     } catch (error) {
-      const reason = describeError(error);
+      const reason = explainNoEvents(error);
       if (this.#reported.note('events', reason)) {
         logger.warn('The kernel reports no changes of this directory; it is looked at every second', {
           dir,
