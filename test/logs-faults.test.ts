@@ -1,0 +1,157 @@
+// `virtlens logs` where the machine fails it: a full disk, no inotify.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { appendFileSync, closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, it } from 'node:test';
+import { Agent } from './lab/agent.ts';
+import { Cage, waitFor } from './lab/cage.ts';
+import { messagesOf, waitForMessage } from './support/json-records.ts';
+
+let root: string;
+let logs: string;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'virtlens-faults-'));
+  logs = join(root, 'qemu');
+  mkdirSync(logs);
+});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+const line = (message: string) => `2026-11-21 12:05:19.442+0000: ${message}\n`;
+
+/** Writes one record after the other, each when the one before has come, so that each is a batch. */
+async function deliver(agent: Agent, ...messages: readonly string[]): Promise<void> {
+  for (const message of messages) {
+    appendFileSync(join(logs, 'vm.log'), line(message));
+    await waitForMessage(agent, message);
+  }
+}
+
+/** Fills a file system to its last byte. */
+function fill(path: string): void {
+  const descriptor = openSync(path, 'w');
+  try {
+    for (;;) writeSync(descriptor, Buffer.alloc(4096));
+  } catch (error) {
+    assert.equal((error as NodeJS.ErrnoException).code, 'ENOSPC');
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+const OWN_PROC = 'mount -t proc proc /proc && exec "$@"';
+
+const isSaved = async (agent: Agent) => /virtlens_logs_checkpoint_saved\{sink="stdout"\} 1/.test(await agent.metrics());
+
+it('a full disk under the checkpoint holds nothing up and loses nothing; after a kill records come twice', {
+  skip: process.getuid?.() !== 0 && 'needs root',
+}, async () => {
+  await using cage = await Cage.open({
+    setup: 'mkdir "$CAGE/state"; mount -t tmpfs -o size=64k none "$CAGE/state"',
+  });
+  const inside = `/proc/${cage.outerPid(Number(await cage.send('echo $$')))}`;
+  const filler = `${inside}/root${cage.dir}/state/filler`;
+  const start = () =>
+    Agent.start(['logs', '--source=qemu', `--qemu.log-dir=${logs}`, `--state.dir=${join(cage.dir, 'state')}`], {
+      // With a /proc in which it finds itself.
+      prefix: ['nsenter', `--mount=${inside}/ns/mnt`, 'unshare', '--mount', 'sh', '-c', OWN_PROC, 'sh'],
+    });
+  const all: string[] = [];
+  const next = async (agent: Agent) => {
+    all.push(`message ${all.length}`);
+    await deliver(agent, all.at(-1)!);
+  };
+  /** The file's last block still takes some. */
+  const deliverUntilUnsaved = async (agent: Agent) => {
+    fill(filler);
+    while (await isSaved(agent)) await next(agent);
+  };
+  await using agent = await start();
+  await deliverUntilUnsaved(agent);
+  for (let count = 0; count < 3; count++) await next(agent);
+  rmSync(filler);
+  await next(agent);
+  await agent.waitForLog(/The checkpoint is written again/);
+  assert.equal(await isSaved(agent), true);
+  const trouble = /The checkpoint .* cannot be written: no space is left on the device/;
+  assert.equal(agent.logLines(trouble).length, 1);
+  await next(agent);
+  const saved = all.length;
+  await deliverUntilUnsaved(agent);
+  for (let count = 0; count < 3; count++) await next(agent);
+  assert.deepEqual([messagesOf(agent), agent.logLines(trouble).length], [all, 2]);
+  agent.child.kill('SIGKILL');
+  await agent.ended;
+  all.push('while it was away');
+  appendFileSync(join(logs, 'vm.log'), line('while it was away'));
+  // It starts without space, and delivers.
+  await using again = await start();
+  await waitForMessage(again, 'while it was away');
+  const missing = all.length - messagesOf(again).length;
+  assert.deepEqual(messagesOf(again), all.slice(missing));
+  assert.ok(
+    missing >= saved - 1 && missing <= all.length - 4,
+    `it begins again with message ${missing} of ${all.length}`,
+  );
+  rmSync(filler);
+  await deliver(again, 'ten');
+  await again.waitForLog(/The checkpoint is written again/);
+  await again.stop();
+  await using last = await start();
+  await deliver(last, 'eleven');
+  assert.deepEqual(messagesOf(last), ['eleven']);
+});
+
+for (const [limit, name] of [
+  ['max_inotify_instances', 'fs.inotify.max_user_instances'],
+  ['max_inotify_watches', 'fs.inotify.max_user_watches'],
+] as const) {
+  it(`where ${name} is reached, directories are looked at every second, and one line for each says so`, {
+    skip: spawnSync('unshare', ['-Ur', 'true']).status !== 0 && 'there are no user namespaces',
+  }, async () => {
+    const daemon = join(root, 'libvirtd.log');
+    const message = (text: string) => `2026-11-21 12:04:31.706+0000: 1: error : f:6 : ${text}\n`;
+    writeFileSync(daemon, message('of the daemon'));
+    await using agent = await Agent.start(
+      [
+        ...['logs', '--source=qemu', `--qemu.log-dir=${logs}`, `--daemon.log-file=${daemon}`],
+        `--state.dir=${join(root, 'state')}`,
+      ],
+      // The limit of a user namespace of its own.
+      { prefix: ['unshare', '-Ur', 'sh', '-c', `echo 0 > /proc/sys/user/${limit} && exec "$@"`, 'sh'] },
+    );
+    await waitForMessage(agent, 'of the daemon');
+    await deliver(agent, 'one', 'two');
+    appendFileSync(daemon, message('more of the daemon'));
+    await waitForMessage(agent, 'more of the daemon');
+    const lines = agent.logLines(/level=(WARN|ERROR)/);
+    assert.equal(lines.length, 2, agent.log);
+    for (const each of lines) {
+      assert.match(each, new RegExp(`this directory; it is looked at every second.*limit ${name} is reached`));
+    }
+  });
+}
+
+it('several daemon log files are read, in one directory and in several, each once', async () => {
+  const other = join(root, 'other');
+  mkdirSync(other);
+  const files = [join(root, 'libvirtd.log'), join(root, 'virtqemud.log'), join(other, 'libvirtd.log')];
+  const message = (text: string) => `2026-11-21 12:04:31.706+0000: 1: error : f:6 : ${text}\n`;
+  for (const [index, file] of files.entries()) writeFileSync(file, message(`first of ${index}`));
+  await using agent = await Agent.start([
+    ...['logs', '--source=qemu', `--qemu.log-dir=${logs}`, `--state.dir=${join(root, 'state')}`],
+    ...[...files, files[0]].map((file) => `--daemon.log-file=${file}`),
+  ]);
+  for (const [index, file] of files.entries()) {
+    await waitForMessage(agent, `first of ${index}`);
+    appendFileSync(file, message(`second of ${index}`));
+  }
+  for (const index of files.keys()) await waitForMessage(agent, `second of ${index}`);
+  await deliver(agent, 'of a VM');
+  assert.equal(messagesOf(agent).length, 7, agent.stdout);
+  await waitFor(
+    async () => (/virtlens_logs_lag_bytes\{sink="stdout"\} 0/.test(await agent.metrics()) ? true : undefined),
+    () => 'something is left',
+  );
+});
