@@ -134,6 +134,45 @@ describeLab('Logs of a real libvirtd and QEMU', ['libvirt'], () => {
     // The first may be the rest of a line whose beginning is rotated away.
     assert.ok(seen.includes(lines.slice(1).join('\n')) || lines.slice(1).every((line) => seen.includes(line)));
   });
+
+  it('VMs that end while libvirtd is away, or with the host, are counted: as crashed, or as unknown when they start again', async () => {
+    const counts = async () => {
+      const page = await agent.metrics();
+      const of = (reason: string) =>
+        Number(new RegExp(`virtlens_logs_vm_abnormal_ends_total\\{reason="${reason}"\\} (\\d+)`).exec(page)?.[1]);
+      return { crashed: of('crashed'), failed: of('failed'), unknown: of('unknown') };
+    };
+    const before = await counts();
+    const names = ['left', 'lost'];
+    await host.createDomains(
+      names.map((name) => ({ name })),
+      'running',
+      true,
+    );
+    for (const name of names) await waitForRecord(agent, `of the start of ${name}`, of(name, 'starting up'));
+    await host.kill();
+    for (const name of names) await host.signalQemu(name, 'KILL');
+    // A host that comes up again has an empty /run.
+    for (const suffix of ['pid', 'xml']) rmSync(join(host.socketDir, 'qemu', `lost.${suffix}`));
+    await host.startDaemon();
+    const end = await waitForRecord(agent, 'of the end', of('left', 'shutting down'));
+    assert.deepEqual([end['libvirt.shutdown.reason'], end.severity], ['crashed', 'error']);
+    await waitFor(
+      async () => ((await counts()).crashed === before.crashed + 1 ? true : undefined),
+      () => 'the end is not counted',
+    );
+    // Of the other one nothing says that it has ended, until it starts again.
+    assert.equal((await counts()).unknown, before.unknown);
+    await host.virsh('start', 'lost');
+    await waitFor(
+      async () => ((await counts()).unknown === before.unknown + 1 ? true : undefined),
+      () => 'the end without words is not counted',
+    );
+    for (const name of names) await host.virsh('undefine', name);
+    await host.virsh('destroy', 'lost');
+    await waitForRecord(agent, 'of the last end', of('lost', 'shutting down'));
+    assert.deepEqual(await counts(), { ...before, crashed: before.crashed + 1, unknown: before.unknown + 1 });
+  });
 });
 
 it('standard input in the form of the container runtime is delivered to its end', async () => {
