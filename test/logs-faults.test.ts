@@ -1,13 +1,24 @@
 // `virtlens logs` where the machine fails it: a full disk, no inotify.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, it } from 'node:test';
 import { Agent } from './lab/agent.ts';
 import { Cage, waitFor } from './lab/cage.ts';
 import { messagesOf, waitForMessage } from './support/json-records.ts';
+import { OtlpReceiver, takeAll } from './support/otlp-receiver.ts';
 
 let root: string;
 let logs: string;
@@ -154,4 +165,48 @@ it('several daemon log files are read, in one directory and in several, each onc
     async () => (/virtlens_logs_lag_bytes\{sink="stdout"\} 0/.test(await agent.metrics()) ? true : undefined),
     () => 'something is left',
   );
+});
+
+it('a token that is replaced in its file is used after a failure, and after SIGHUP without one', async () => {
+  await using receiver = await OtlpReceiver.start();
+  let wanted: readonly string[] = ['Bearer one'];
+  const taken: unknown[] = [];
+  receiver.reply = (response, request) => {
+    const { authorization } = request.headers;
+    if (authorization === undefined || !wanted.includes(authorization)) return void response.writeHead(401).end();
+    for (const { logs } of request.resources) for (const { body } of logs) taken.push([body, authorization]);
+    takeAll(response, request);
+  };
+  const headers = join(root, 'headers');
+  const setToken = (token: string) => {
+    writeFileSync(`${headers}.new`, `Authorization=Bearer ${token}\n`);
+    renameSync(`${headers}.new`, headers);
+  };
+  setToken('one');
+  await using agent = await Agent.start([
+    ...['logs', '--source=qemu', `--qemu.log-dir=${logs}`, `--state.dir=${join(root, 'state')}`],
+    ...[`--otlp.endpoint=${receiver.url.origin}`, `--otlp.header-file=${headers}`],
+  ]);
+  const write = async (message: string) => {
+    const count = taken.length;
+    appendFileSync(join(logs, 'vm.log'), line(message));
+    await waitFor(
+      () => (taken.length > count ? true : undefined),
+      () => `'${message}' does not come: ${agent.log}`,
+    );
+  };
+  await write('first');
+  wanted = ['Bearer two'];
+  setToken('two');
+  await write('after the rotation');
+  wanted = ['Bearer two', 'Bearer three'];
+  setToken('three');
+  agent.child.kill('SIGHUP');
+  await write('after SIGHUP');
+  assert.deepEqual(taken, [
+    ['first', 'Bearer one'],
+    ['after the rotation', 'Bearer two'],
+    ['after SIGHUP', 'Bearer three'],
+  ]);
+  assert.doesNotMatch(agent.log, /Bearer/);
 });

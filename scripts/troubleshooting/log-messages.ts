@@ -477,6 +477,11 @@ export const LOG_MESSAGES: Readonly<Record<string, Advice>> = {
     means: 'The receiver is away or wants something else. Nothing is lost as long as the log files are kept.',
     fix: 'Search this page for the reason. `curl -v ENDPOINT`, or `nc -vz HOST 24224`.',
   },
+  'What … needs cannot be read again: …; what was read before stays in use': {
+    section: 'logs',
+    means: 'A certificate, key or secret of an output was replaced by one that cannot be used.',
+    fix: 'The flag and the rule are in the line. Replace the file; it is read again at SIGHUP, or when a delivery fails.',
+  },
   '… refuses … log records, which are lost for it: …': {
     section: 'logs',
     means: 'The receiver calls the records wrong, and would refuse them again.',
