@@ -23,6 +23,7 @@ export type LabPart =
   | 'polkit'
   | 'pve'
   | 'kubectl'
+  | 'fluent-bit'
   | 'fluentd'
   | 'journald'
   | 'kubernetes';
@@ -39,13 +40,17 @@ const PROGRAMS: Record<LabPart, readonly string[]> = {
   polkit: ['dbus-daemon', 'dbus-send', 'setpriv'],
   pve: ['qemu-system-x86_64', 'qemu-img', 'gcc', 'ip'],
   kubectl: ['kubectl'],
+  'fluent-bit': ['fluent-bit'],
   fluentd: ['fluentd'],
   journald: ['journalctl'],
   kubernetes: ['etcd', 'openssl'],
 };
 
 /** How programs are installed that are not in Debian. */
-const INSTALLED_BY: Readonly<Record<string, string>> = { fluentd: 'gem install fluentd installs it' };
+const INSTALLED_BY: Readonly<Record<string, string>> = {
+  fluentd: 'gem install fluentd installs it',
+  'fluent-bit': 'packages of fluentbit.io install it',
+};
 
 let namespaceRefusal: string | false | undefined;
 let journaldRefusal: string | false | undefined;
