@@ -449,6 +449,11 @@ export const LOG_MESSAGES: Readonly<Record<string, Advice>> = {
     means: '`journalctl` is missing, failed, or may not read the journal.',
     fix: 'As the user of the service: `journalctl -n 1`. Add it to the group `systemd-journal`. Logs of before are read when it works again.',
   },
+  'A log is not read': {
+    section: 'logs',
+    means: '`file` has the name of a log and is none: a directory, a pipe, a symbolic link that leads nowhere.',
+    fix: '`ls -l FILE`. Put a log file there, or correct `--daemon.log-file`. A pipe can be read by `--source=stdin < PIPE`.',
+  },
   'The journal cannot be followed; it is read every 5 seconds': {
     section: 'logs',
     means:

@@ -198,6 +198,7 @@ export class Assembler {
   #begin(first: Line, head: Head): void {
     const isCommandOpen = head.takes === 'command';
     const { bytes, end } = first;
+    this.#skippedTo = undefined;
     this.#draft = { head, first, lines: [head.message], bytes, end, isCommandOpen, isQuoted: false };
   }
 
