@@ -216,7 +216,7 @@ export class FileStream implements LogStream {
       keepsSecrets,
       state,
       uidOf: ({ segment, offset }) => `${ids[segment]!.uid}:${offset}`,
-      nowMs: clock.wallMs,
+      nowMs: () => clock.wallMs(),
     });
   }
 
