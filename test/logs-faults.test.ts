@@ -1,4 +1,4 @@
-// `virtlens logs` where the machine fails it: a full disk, no inotify.
+// `virtlens logs` where something fails it: a full disk, no inotify, a secret that is replaced, an endless line.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import {
@@ -17,6 +17,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, it } from 'node:test';
 import { Agent } from './lab/agent.ts';
 import { Cage, waitFor } from './lab/cage.ts';
+import { ForwardServer } from './support/forward-server.ts';
 import { messagesOf, waitForMessage } from './support/json-records.ts';
 import { OtlpReceiver, takeAll } from './support/otlp-receiver.ts';
 
@@ -209,4 +210,52 @@ it('a token that is replaced in its file is used after a failure, and after SIGH
     ['after SIGHUP', 'Bearer three'],
   ]);
   assert.doesNotMatch(agent.log, /Bearer/);
+});
+
+it('a line of 100 MB goes in pieces, byte for byte, without more memory; so does what a sink never acknowledges', async () => {
+  await using forward = await ForwardServer.start();
+  const LENGTH = 100_000_000;
+  let bytes = 0;
+  let isMute = false;
+  const taken: string[] = [];
+  forward.reply = ({ events }) => {
+    forward.messages.length = 0;
+    for (const { record } of events) {
+      const message = String(record.message);
+      if (/^x+$/.test(message)) bytes += message.length;
+      else taken.push(message);
+    }
+    return isMute ? 'say nothing' : 'acknowledge';
+  };
+  await using agent = await Agent.start([
+    ...['logs', '--source=qemu', `--qemu.log-dir=${logs}`, `--state.dir=${join(root, 'state')}`],
+    ...[`--forward.address=127.0.0.1:${forward.port}`, '--forward.ack-timeout=1s'],
+  ]);
+  const write = async (message: string, isThere: () => boolean) => {
+    appendFileSync(join(logs, 'vm.log'), `${message}\n`);
+    await waitFor(
+      () => (isThere() ? true : undefined),
+      () => `it does not come: ${bytes} bytes, ${taken.join()}\n${agent.log}`,
+      120_000,
+    );
+  };
+  // Warm, with batches as large as they get.
+  await write('x'.repeat(5_000_000), () => bytes === 5_000_000);
+  const before = agent.residentBytes;
+  let largest = before;
+  bytes = 0;
+  await write('x'.repeat(LENGTH), () => {
+    largest = Math.max(largest, agent.residentBytes);
+    return bytes === LENGTH;
+  });
+  await write('after', () => taken.includes('after'));
+  isMute = true;
+  bytes = 0;
+  await write('x'.repeat(LENGTH), () => {
+    largest = Math.max(largest, agent.residentBytes);
+    // One batch, again and again.
+    return bytes > 2_100_000;
+  });
+  assert.equal(agent.logLines(/cannot be written to: no acknowledgement within 1s/).length, 1);
+  assert.ok(largest - before < 48 * 2 ** 20, `it has grown from ${before >> 20} to ${largest >> 20} MiB`);
 });
