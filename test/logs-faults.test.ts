@@ -15,7 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, it } from 'node:test';
-import { Agent } from './lab/agent.ts';
+import { Agent, AgentProcess } from './lab/agent.ts';
 import { Cage, waitFor } from './lab/cage.ts';
 import { ForwardServer } from './support/forward-server.ts';
 import { messagesOf, waitForMessage } from './support/json-records.ts';
@@ -51,6 +51,8 @@ function fill(path: string): void {
     closeSync(descriptor);
   }
 }
+
+const ANY_PORT = '--web.listen-address=127.0.0.1:0';
 
 const OWN_PROC = 'mount -t proc proc /proc && exec "$@"';
 
@@ -258,4 +260,27 @@ it('a line of 100 MB goes in pieces, byte for byte, without more memory; so does
   });
   assert.equal(agent.logLines(/cannot be written to: no acknowledgement within 1s/).length, 1);
   assert.ok(largest - before < 48 * 2 ** 20, `it has grown from ${before >> 20} to ${largest >> 20} MiB`);
+});
+
+it('of several that start at once with one state directory, one runs and the others say why not, also after a kill', async () => {
+  const args = ['logs', '--source=qemu', `--qemu.log-dir=${logs}`, `--state.dir=${join(root, 'state')}`, ANY_PORT];
+  for (const _ of ['a new directory', 'the lock of one that was killed']) {
+    const agents = Array.from({ length: 3 }, () => new AgentProcess(args));
+    try {
+      await waitFor(
+        () => (agents.filter(({ hasEnded }) => hasEnded).length === 2 ? true : undefined),
+        () => `${agents.filter(({ hasEnded }) => hasEnded).length} have ended`,
+      );
+      for (const agent of agents.filter(({ hasEnded }) => hasEnded)) {
+        assert.equal((await agent.ended).code, 1);
+        assert.match(agent.log, /--state\.dir=\S+ is used by another virtlens logs: end that one, or give/);
+      }
+      const [left] = agents.filter(({ hasEnded }) => !hasEnded);
+      const count = messagesOf(left!).length;
+      appendFileSync(join(logs, 'vm.log'), line(`message ${count}`));
+      await waitForMessage(left!, `message ${count}`);
+    } finally {
+      for (const agent of agents) await agent[Symbol.asyncDispose]();
+    }
+  }
 });
