@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildAgent } from '../scripts/build.ts';
 import { buildBinary } from '../scripts/build-binary.ts';
-import { installSystemPackages } from '../scripts/install-system-packages.ts';
+import { BENCH_PACKAGES, installSystemPackages } from '../scripts/install-system-packages.ts';
 import { unavailable } from '../test/lab/tools.ts';
 import { measureLogDelivery } from './log-delivery.ts';
 import { describeMachine } from './machine.ts';
@@ -47,7 +47,7 @@ async function main(argv: readonly string[]): Promise<number> {
     // The bundle that is measured stays what it is while others build.
     const bundle = join(dir, 'virtlens.mjs');
     await buildAgent(bundle);
-    if (unavailable('libvirt', 'exporter') !== false) await installSystemPackages();
+    await installSystemPackages(BENCH_PACKAGES);
     const sections = [header(argv)];
     const reason = unavailable('libvirt', 'exporter');
     let peerCpuPerVmMs: number | undefined;

@@ -244,7 +244,7 @@ export function reportLogDelivery({ fileBytes, costs }: LogDeliveryResult, lines
     "### QEMU's log",
     '',
     `A log of ${group(lines)} lines (${megabytes.toFixed(1)} MB) that is there already, to JSON lines in a file; with the start of the program.`,
-    ...(costs.length > 1 ? ['rsyslog wraps lines as they are and keeps no state that a kill could test.'] : []),
+    ...(costs.length > 1 ? ['rsyslog wraps lines as they are, and writes down where it is when it ends.'] : []),
     '',
     table(
       ['', 'wall time', 'lines a second', 'CPU a MB', 'resident set'],

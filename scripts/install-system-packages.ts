@@ -54,15 +54,18 @@ function say(line: string): void {
   process.stderr.write(`virtlens: ${line}\n`);
 }
 
+/** Programs beside which `npm run bench` measures virtlens. */
+export const BENCH_PACKAGES = ['rsyslog'];
+
 /** Brings what is missing; one line of progress for each thing that takes time. Resolves in any case. */
-export async function installSystemPackages(): Promise<void> {
+export async function installSystemPackages(more: readonly string[] = []): Promise<void> {
   if (process.platform !== 'linux' || process.getuid?.() !== 0 || !isDebianLike()) {
     say(
       'the tests with real daemons need root on Debian or Ubuntu to install what they use; what is missing is skipped',
     );
     return;
   }
-  const missing = findMissingPackages(PACKAGES);
+  const missing = findMissingPackages([...PACKAGES, ...more]);
   const kernelMissing = kernelFiles() === undefined;
   if (missing.length === 0 && !kernelMissing) return;
 

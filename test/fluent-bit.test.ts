@@ -1,8 +1,12 @@
 // The configurations for Fluent Bit: what they refer to is there, and their regular expressions fit the formats of libvirt and QEMU.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, it } from 'node:test';
+import { after, before, describe, it } from 'node:test';
+import { Agent } from './lab/agent.ts';
+import { tail, waitFor } from './lab/cage.ts';
+import { describeLab } from './lab/describe.ts';
+import { type LibvirtHost, startLibvirt } from './lab/libvirt.ts';
 
 const FOLDER = join(import.meta.dirname, '..', 'deploy', 'fluent-bit');
 
@@ -215,7 +219,7 @@ describe('the configurations for Fluent Bit', () => {
       [
         ['info', undefined, undefined, 'libvirt version: 9.0.0, package: 9.0.0-4+deb12u2 (Debian)', '705', '15623'],
         ['info', undefined, undefined, 'hostname: vm', '705', '15623'],
-        ['error', 'dnsmasqCapsNewFromBinary', '673', 'first\nsecond\n', '705', '15623'],
+        ['error', 'dnsmasqCapsNewFromBinary', '673', 'first\nsecond', '705', '15623'],
         ['warning', 'f', '1', 'third', '706', '15624'],
       ].map(([severity, code_function, code_line, message, millis, thread_id]) => ({
         time: `2026-11-21 12:04:31.${millis}+0000`,
@@ -227,5 +231,144 @@ describe('the configurations for Fluent Bit', () => {
       })),
     );
     for (const text of joined) assert.equal(parseFirst(CONTAINER, text)?.parser, 'libvirt_daemon');
+  });
+});
+
+describeLab('a real Fluent Bit', ['libvirt', 'journald', 'fluent-bit'], () => {
+  let host: LibvirtHost;
+  before(async () => {
+    host = await startLibvirt({ journald: true });
+  });
+  after(() => host?.stop());
+
+  /** Runs a configuration in the place where libvirt writes; only the paths that are given are others. */
+  async function run(file: string, paths: Readonly<Record<string, string>>): Promise<() => Record<string, unknown>[]> {
+    const dir = join(host.cage.dir, file);
+    mkdirSync(join(dir, 'state'), { recursive: true });
+    copyFileSync(join(FOLDER, 'parsers.conf'), join(dir, 'parsers.conf'));
+    let text = readFileSync(join(FOLDER, file), 'utf8');
+    for (const [from, to] of Object.entries({ '/var/lib/fluent-bit': join(dir, 'state'), ...paths })) {
+      text = text.replaceAll(from, to);
+    }
+    writeFileSync(join(dir, file), text);
+    const { logPath } = await host.cage.start(`fluent-bit-${file}`, ['fluent-bit', '-q', '-c', join(dir, file)]);
+    return () =>
+      tail(logPath, Number.POSITIVE_INFINITY)
+        .split('\n')
+        .filter((line) => line.startsWith('{') && line.endsWith('}'))
+        .map((line) => JSON.parse(line));
+  }
+
+  /** Waits until a record has these fields; a pattern must match. */
+  function waitForFields(read: () => Record<string, unknown>[], fields: Readonly<Record<string, unknown>>) {
+    const has = (record: Record<string, unknown>) =>
+      Object.entries(fields).every(([name, value]) =>
+        value instanceof RegExp ? value.test(String(record[name])) : record[name] === value,
+      );
+    return waitFor(
+      () => read().find(has),
+      () =>
+        `no record has ${JSON.stringify(fields)}: ${read()
+          .map((record) => JSON.stringify(record).slice(0, 300))
+          .join('\n')}`,
+    );
+  }
+
+  const WRONG =
+    "<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><qemu:arg value='-no-such-option'/></qemu:commandline>";
+  const uuid = '0d4c3a0e-2f8f-4b6c-9d3e-5b7f1c2a9e10';
+  const name = "it's, a VM";
+  const time = (record: Record<string, unknown>) => Math.abs(Number(record.date) * 1000 - Date.now()) < 3_600_000;
+
+  it('takes host.conf as it is, and gets every field out of the logs of a real libvirtd and QEMU', async () => {
+    const read = await run('host.conf', {});
+    await assert.rejects(host.createDomain({ name: 'failing', extraXml: WRONG }));
+    await host.createDomain({ name, uuid });
+    await host.virsh('destroy', name);
+    const error = await waitForFields(read, { message: /^internal error: .*-no-such-option/, severity: 'error' });
+    assert.deepEqual([error.code_function, error.systemd_unit], ['qemuProcessReportLogError', 'libvirtd.service']);
+    const of = { libvirt_domain_name: name };
+    const start = await waitForFields(read, { ...of, message: /^starting up libvirt.*\n[\s\S]*\n-msg timestamp=on$/ });
+    assert.equal(start.libvirt_domain_uuid, uuid);
+    await waitForFields(read, { ...of, message: /is tainted: high-privileges$/ });
+    const own = await waitForFields(read, {
+      ...of,
+      program: 'qemu-system-x86_64',
+      message: /^terminating on signal 15/,
+    });
+    await waitForFields(read, { ...of, libvirt_shutdown_reason: 'destroyed' });
+    await waitForFields(read, { libvirt_domain_name: 'failing', libvirt_shutdown_reason: 'failed', severity: 'error' });
+    for (const record of [error, start, own]) assert.ok(time(record), JSON.stringify(record));
+  });
+
+  it("takes container.conf as it is, and finds QEMU's lines among those of a daemon", async () => {
+    const file = join(host.cage.dir, 'libvirt-0_openstack_libvirt-01.log');
+    const daemon = '2026-11-21 12:04:31.705+0000: 15623: error : f:673 : internal error:\nsecond line\n';
+    const lines = (daemon + readFileSync(host.qemuLogPath(name), 'utf8')).trimEnd().split('\n');
+    // As containerd cuts long lines.
+    const cri = lines.flatMap((line) => {
+      const parts = line.match(/.{1,100}/g) ?? [''];
+      return parts.map((part, at) => `2026-11-21T12:12:40.1Z stderr ${at < parts.length - 1 ? 'P' : 'F'} ${part}\n`);
+    });
+    writeFileSync(file, cri.join(''));
+    const read = await run('container.conf', { '/var/log/containers/*libvirt*.log': file });
+    await waitForFields(read, {
+      ...{ severity: 'error', thread_id: 15623, code_function: 'f', code_line: 673 },
+      message: 'internal error:\nsecond line',
+    });
+    const start = await waitForFields(read, { message: /^starting up libvirt.*\n[\s\S]*\n-msg timestamp=on$/ });
+    assert.deepEqual([start.libvirt_domain_name, start.libvirt_domain_uuid], ["it'\\''s,, a VM", uuid]);
+    await waitForFields(read, { libvirt_shutdown_reason: 'destroyed' });
+  });
+
+  it('takes and acknowledges what virtlens logs sends, plain, compressed and with a shared key', async () => {
+    const dir = join(host.cage.dir, 'forward');
+    mkdirSync(dir);
+    writeFileSync(join(dir, 'key'), 'the shared key\n');
+    const plain = ['[INPUT]', 'Name forward', 'Listen 127.0.0.1', 'Port 24224'];
+    const keyed = ['[INPUT]', 'Name forward', 'Listen 127.0.0.1', 'Port 24225', 'Shared_Key the shared key'];
+    const output = ['[OUTPUT]', 'Name stdout', 'Match *', 'Format json_lines'];
+    const lines = ['[SERVICE]', 'Flush 1', ...plain, ...keyed, 'Self_Hostname fluent-bit', ...output];
+    writeFileSync(
+      join(dir, 'forward.conf'),
+      lines.map((line) => (line.startsWith('[') ? `${line}\n` : `    ${line}\n`)).join(''),
+    );
+    const { logPath } = await host.cage.start('forward', ['fluent-bit', '-q', '-c', join(dir, 'forward.conf')]);
+    for (const [index, flags] of [
+      ['--forward.address=127.0.0.1:24224'],
+      ['--forward.address=127.0.0.1:24224', '--forward.compression=gzip'],
+      ['--forward.address=127.0.0.1:24225', `--forward.shared-key-file=${join(dir, 'key')}`],
+    ].entries()) {
+      const logs = join(dir, `logs-${index}`);
+      mkdirSync(logs);
+      writeFileSync(join(logs, 'vm.log'), `2026-11-21 12:05:19.442+0000: message ${index}\n`);
+      const args = [
+        'logs',
+        '--source=qemu',
+        `--qemu.log-dir=${logs}`,
+        `--state.dir=${join(dir, `state-${index}`)}`,
+        ...flags,
+      ];
+      await using agent = await Agent.start(args, {
+        // The network of Fluent Bit is its own; the page is out of reach.
+        prefix: ['nsenter', `--net=/proc/${host.libvirtdPid}/ns/net`],
+      });
+      await waitFor(
+        () => (tail(logPath, Number.POSITIVE_INFINITY).includes(`"message":"message ${index}"`) ? true : undefined),
+        () => `message ${index} does not come: ${tail(logPath)}\n${agent.log}`,
+      );
+      // Acknowledged: what is noted as under way is not sent again.
+      await agent.stop();
+      assert.deepEqual(agent.logLines(/level=(WARN|ERROR)/), []);
+      await using again = await Agent.start(args, { prefix: ['nsenter', `--net=/proc/${host.libvirtdPid}/ns/net`] });
+      await again.stop();
+    }
+    const records = tail(logPath, Number.POSITIVE_INFINITY)
+      .split('\n')
+      .filter((line) => line.startsWith('{'));
+    assert.deepEqual(
+      records.map((line) => JSON.parse(line)).map(({ message, ...record }) => [message, record['libvirt.domain.name']]),
+      [0, 1, 2].map((index) => [`message ${index}`, 'vm']),
+    );
   });
 });

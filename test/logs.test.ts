@@ -1,39 +1,17 @@
-// `virtlens logs` on the logs of a real libvirtd, real QEMU guests and a real virtlogd, and on a real journal.
+// `virtlens logs` on the logs of a real libvirtd, real QEMU guests and a real virtlogd.
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, it } from 'node:test';
-import { Agent, type AgentProcess, runAgent } from './lab/agent.ts';
+import { Agent, runAgent } from './lab/agent.ts';
 import { waitFor } from './lab/cage.ts';
 import { describeLab } from './lab/describe.ts';
 import { type LibvirtHost, startLibvirt } from './lab/libvirt.ts';
-import { findProgram } from './lab/tools.ts';
-
-type JsonRecord = Readonly<Record<string, unknown>>;
+import { type JsonRecord, recordsOf, waitForRecord } from './support/json-records.ts';
 
 const LISTEN = '--web.listen-address=127.0.0.1:0';
-
-function recordsOf(text: string): JsonRecord[] {
-  return text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as JsonRecord);
-}
-
-/** Waits until the agent has written a record that matches. */
-function waitForRecord(
-  agent: AgentProcess,
-  what: string,
-  matches: (record: JsonRecord) => boolean,
-): Promise<JsonRecord> {
-  const find = () => {
-    const end = agent.stdout.lastIndexOf('\n') + 1;
-    return recordsOf(agent.stdout.slice(0, end)).find(matches);
-  };
-  return waitFor(find, () => `there is no record ${what}:\n${agent.stdout.slice(-4000)}\n${agent.log}`, 60_000);
-}
 
 describeLab('Logs of a real libvirtd and QEMU', ['libvirt'], () => {
   let host: LibvirtHost;
@@ -156,116 +134,45 @@ describeLab('Logs of a real libvirtd and QEMU', ['libvirt'], () => {
     // The first may be the rest of a line whose beginning is rotated away.
     assert.ok(seen.includes(lines.slice(1).join('\n')) || lines.slice(1).every((line) => seen.includes(line)));
   });
-});
 
-const noJournal = ['journalctl', '/lib/systemd/systemd-journal-remote'].find(
-  (program) => findProgram(program) === undefined && !existsSync(program),
-);
-
-it('a real journal is read, followed, and read on after its last entry', {
-  skip: noJournal && `${noJournal} is not installed`,
-}, async () => {
-  const root = mkdtempSync(join(tmpdir(), 'virtlens-journal-'));
-  try {
-    const dir = join(root, 'journal');
-    mkdirSync(dir);
-    let count = 0;
-    const entry = (message: string, unit: string, fields: Record<string, string> = {}) => {
-      const usec = 1_795_262_000_000_000 + ++count;
-      const all = {
-        __REALTIME_TIMESTAMP: String(usec),
-        __MONOTONIC_TIMESTAMP: String(usec),
-        _BOOT_ID: '0123456789abcdef0123456789abcdef',
-        _SOURCE_REALTIME_TIMESTAMP: String(usec - 5),
-        _SYSTEMD_UNIT: unit,
-        _PID: '77',
-        _COMM: unit.replace('.service', ''),
-        ...fields,
-      };
-      const text = Object.entries(all).map(([name, value]) => `${name}=${value}\n`);
-      // A value with a newline has its length before it (systemd's Journal Export Format).
-      const length = Buffer.alloc(8);
-      length.writeBigUInt64LE(BigInt(Buffer.byteLength(message)));
-      return Buffer.concat([Buffer.from(`${text.join('')}MESSAGE\n`), length, Buffer.from(`${message}\n\n`)]);
+  it('VMs that end while libvirtd is away, or with the host, are counted: as crashed, or as unknown when they start again', async () => {
+    const counts = async () => {
+      const page = await agent.metrics();
+      const of = (reason: string) =>
+        Number(new RegExp(`virtlens_logs_vm_abnormal_ends_total\\{reason="${reason}"\\} (\\d+)`).exec(page)?.[1]);
+      return { crashed: of('crashed'), failed: of('failed'), unknown: of('unknown') };
     };
-    const write = (...entries: Buffer[]) => {
-      const part = join(dir, `part-${count}.journal`);
-      execFileSync('/lib/systemd/systemd-journal-remote', ['--split-mode=none', `--output=${part}`, '-'], {
-        input: Buffer.concat(entries),
-        stdio: ['pipe', 'pipe', 'pipe'],
-      });
-    };
-    const libvirt = {
-      PRIORITY: '3',
-      LIBVIRT_SOURCE: 'qemu.qemu_process',
-      LIBVIRT_DOMAIN: '10',
-      LIBVIRT_CODE: '1',
-      CODE_FUNC: 'qemuProcessReportLogError',
-      CODE_LINE: '2063',
-      CODE_FILE: '../../src/qemu/qemu_process.c',
-    };
-    write(
-      entry('internal error:\nsecond line', 'libvirtd.service', libvirt),
-      entry('of another program', 'ssh.service', { PRIORITY: '6' }),
-      entry('x'.repeat(10_000), 'virtqemud.service', { PRIORITY: '4' }),
+    const before = await counts();
+    const names = ['left', 'lost'];
+    await host.createDomains(
+      names.map((name) => ({ name })),
+      'running',
+      true,
     );
-    const args = ['logs', '--source=journal', `--journal.dir=${dir}`, `--state.dir=${join(root, 'state')}`];
-    {
-      await using agent = await Agent.start(args);
-      await waitForRecord(agent, 'of the long message', ({ message }) => String(message).length === 10_000);
-      write(entry('later', 'virtlogd.service', { PRIORITY: '6' }));
-      await waitForRecord(agent, 'that came later', ({ message }) => message === 'later');
-      const [first, ...rest] = recordsOf(agent.stdout);
-      assert.deepEqual(
-        rest.map((record) => [record['service.name'], record.severity]),
-        [
-          ['virtqemud', 'warn'],
-          ['virtlogd', 'info'],
-        ],
-      );
-      assert.equal(first!.message, 'internal error:\nsecond line');
-      assert.equal(first!.time, '2026-11-21T11:53:19.999996000Z');
-      assert.deepEqual(
-        [
-          first!['libvirt.error.domain'],
-          first!['libvirt.error.code'],
-          first!['libvirt.log.category'],
-          first!['code.function.name'],
-          first!['code.line.number'],
-          first!['process.pid'],
-        ],
-        [10, 1, 'qemu.qemu_process', 'qemuProcessReportLogError', 2063, 77],
-      );
-      assert.equal(first!['libvirt.domain.name'], undefined);
-      // A journalctl that is killed is started again, after the last entry.
-      const child = execFileSync('pgrep', ['-P', String(agent.pid), 'journalctl'], { encoding: 'utf8' }).trim();
-      process.kill(Number(child), 'SIGKILL');
-      await agent.waitForLog(/The journal cannot be read/);
-      write(entry('after the kill', 'libvirtd.service', { PRIORITY: '6' }));
-      await waitForRecord(agent, 'after the kill', ({ message }) => message === 'after the kill');
-      assert.equal(recordsOf(agent.stdout).length, 4);
-      await agent.stop();
-    }
-    write(entry('while it was away', 'libvirtd.service', { PRIORITY: '6' }));
-    await using agent = await Agent.start(args);
-    await waitForRecord(agent, 'of its absence', ({ message }) => message === 'while it was away');
-    assert.equal(recordsOf(agent.stdout).length, 1);
-    assert.match(await agent.metrics(), /virtlens_logs_gaps_total\{sink="stdout"\} 0/);
-  } finally {
-    rmSync(root, { recursive: true, force: true });
-  }
-});
-
-it('without journalctl one line says so', async () => {
-  const root = mkdtempSync(join(tmpdir(), 'virtlens-journal-'));
-  try {
-    await using agent = await Agent.start(['logs', '--source=journal', `--state.dir=${root}`], {
-      env: { PATH: '/nonexistent' },
-    });
-    await agent.waitForLog(/The journal cannot be read: journalctl is not installed/);
-  } finally {
-    rmSync(root, { recursive: true, force: true });
-  }
+    for (const name of names) await waitForRecord(agent, `of the start of ${name}`, of(name, 'starting up'));
+    await host.kill();
+    for (const name of names) await host.signalQemu(name, 'KILL');
+    // A host that comes up again has an empty /run.
+    for (const suffix of ['pid', 'xml']) rmSync(join(host.socketDir, 'qemu', `lost.${suffix}`));
+    await host.startDaemon();
+    const end = await waitForRecord(agent, 'of the end', of('left', 'shutting down'));
+    assert.deepEqual([end['libvirt.shutdown.reason'], end.severity], ['crashed', 'error']);
+    await waitFor(
+      async () => ((await counts()).crashed === before.crashed + 1 ? true : undefined),
+      () => 'the end is not counted',
+    );
+    // Of the other one nothing says that it has ended, until it starts again.
+    assert.equal((await counts()).unknown, before.unknown);
+    await host.virsh('start', 'lost');
+    await waitFor(
+      async () => ((await counts()).unknown === before.unknown + 1 ? true : undefined),
+      () => 'the end without words is not counted',
+    );
+    for (const name of names) await host.virsh('undefine', name);
+    await host.virsh('destroy', 'lost');
+    await waitForRecord(agent, 'of the last end', of('lost', 'shutting down'));
+    assert.deepEqual(await counts(), { ...before, crashed: before.crashed + 1, unknown: before.unknown + 1 });
+  });
 });
 
 it('standard input in the form of the container runtime is delivered to its end', async () => {

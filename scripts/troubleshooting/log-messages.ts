@@ -449,6 +449,23 @@ export const LOG_MESSAGES: Readonly<Record<string, Advice>> = {
     means: '`journalctl` is missing, failed, or may not read the journal.',
     fix: 'As the user of the service: `journalctl -n 1`. Add it to the group `systemd-journal`. Logs of before are read when it works again.',
   },
+  'A log is not read': {
+    section: 'logs',
+    means: '`file` has the name of a log and is none: a directory, a pipe, a symbolic link that leads nowhere.',
+    fix: '`ls -l FILE`. Put a log file there, or correct `--daemon.log-file`. A pipe can be read by `--source=stdin < PIPE`.',
+  },
+  'The journal cannot be followed; it is read every 5 seconds': {
+    section: 'logs',
+    means:
+      'inotify has no watches left, so `journalctl --follow` would notice nothing. Entries come up to 5 seconds later; none is lost.',
+    fix: '`sysctl fs.inotify.max_user_watches fs.inotify.max_user_instances`; raise them.',
+  },
+  'The batch that was under way cannot be made again; …': {
+    section: 'logs',
+    means:
+      'virtlens was killed while it delivered, and what it delivered cannot be read now: a disk that is not mounted yet, a journal that is away. Nothing is lost; records may come twice.',
+    fix: 'Start virtlens after the disk of the logs is mounted (`RequiresMountsFor=/var/log`).',
+  },
   'Logs cannot be read; it is tried again': {
     section: 'logs',
     means: 'Reading stopped for one sink.',
@@ -464,6 +481,11 @@ export const LOG_MESSAGES: Readonly<Record<string, Advice>> = {
     section: 'logs',
     means: 'The receiver is away or wants something else. Nothing is lost as long as the log files are kept.',
     fix: 'Search this page for the reason. `curl -v ENDPOINT`, or `nc -vz HOST 24224`.',
+  },
+  'What … needs cannot be read again: …; what was read before stays in use': {
+    section: 'logs',
+    means: 'A certificate, key or secret of an output was replaced by one that cannot be used.',
+    fix: 'The flag and the rule are in the line. Replace the file; it is read again at SIGHUP, or when a delivery fails.',
   },
   '… refuses … log records, which are lost for it: …': {
     section: 'logs',

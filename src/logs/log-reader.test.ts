@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   appendFileSync,
   chmodSync,
@@ -9,6 +10,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   unlinkSync,
   writeFileSync,
@@ -326,6 +328,21 @@ test('the last line is delivered without its newline after a quiet time, and a m
   assert.deepEqual(sink.bodies, ['one', 'no newline']);
 });
 
+test('empty lines before, between and behind records make none of them come twice', async () => {
+  const sink = new KeptSink();
+  const reader = await start([sink]);
+  const texts = [`\n${line('1')}`, `\n\n${line('2')}\n\n${line('3')}\n`, `\n${line('4')}no newline`, `\n${line('6')}`];
+  for (const [index, count] of [1, 3, 5, 6].entries()) {
+    appendFileSync(path('a.log'), texts[index]!);
+    await sink.has(count);
+  }
+  await stop(reader);
+  appendFileSync(path('a.log'), `\n\n${line('7')}\n`);
+  await start([sink]);
+  await sink.has(7);
+  assert.deepEqual(sink.bodies, ['1', '2', '3', '4', 'no newline', '6', '7']);
+});
+
 test('a batch of which nobody knows whether it was taken is sent again with the same id and records, and it alone', async () => {
   writeFileSync(path('a.log'), line('one'));
   const sink = new KeptSink();
@@ -348,6 +365,33 @@ test('a batch of which nobody knows whether it was taken is sent again with the 
   assert.deepEqual(withoutReading(next.batches[0]!), withoutReading(sink.batches.at(-1)!));
   assert.deepEqual(next.bodies.slice(4), ['more 4', 'unfinished business', 'last']);
   assert.equal(metric(again, 'virtlens_logs_resent_batches_total', 'kept'), 1);
+});
+
+test('a batch that was under way is read anew when its log is away at the next start, and nothing of it is lost', async () => {
+  writeFileSync(path('a.log'), line('one'));
+  const sink = new KeptSink();
+  const reader = await start([sink]);
+  await sink.has(1);
+  sink.isMute = true;
+  appendFileSync(path('a.log'), line('under way'));
+  await sink.has(2);
+  await stop(reader);
+  renameSync(dir, `${dir}-not-mounted`);
+  const next = new KeptSink();
+  // Twice, so that what the checkpoint says of it counts too.
+  for (const times of [1, 1]) {
+    const again = await start([next]);
+    await until(
+      () => log.count(/^warn The batch that was under way cannot be made again/) === times,
+      'it is said that the batch cannot be made',
+    );
+    await stop(again);
+  }
+  renameSync(`${dir}-not-mounted`, dir);
+  const last = await start([next]);
+  await next.has(1);
+  assert.deepEqual(next.bodies, ['under way']);
+  assert.equal(metric(last, 'virtlens_logs_gaps_total', 'kept'), 0);
 });
 
 test('a sink that is away holds up no other, and gets everything when it is back', async () => {
@@ -496,4 +540,71 @@ test('a checkpoint that makes no sense is said, and does not keep it from starti
   assert.equal(log.count(/kept\.checkpoint: line 2 is not readable/), 1);
   await stop(reader);
   assert.doesNotMatch(readFileSync(join(root, 'state', 'kept.checkpoint'), 'utf8'), /\0/);
+});
+
+test('a log that is replaced by something else is said once and read again when it is back; others go on', async () => {
+  writeFileSync(path('a.log'), line('one'));
+  const sink = new KeptSink();
+  const reader = await start([sink]);
+  await sink.has(1);
+  const others: readonly (readonly [make: (path: string) => void, reason: string])[] = [
+    [(place) => mkdirSync(place), 'it is no regular file'],
+    [(place) => void execFileSync('mkfifo', [place]), 'it is no regular file'],
+    [(place) => symlinkSync('a.log', place), 'too many symbolic links'],
+    [(place) => symlinkSync('/dev/zero', place), 'it is no regular file'],
+  ];
+  for (const [index, [make, reason]] of others.entries()) {
+    renameSync(path('a.log'), path('kept'));
+    make(path('a.log'));
+    const said = log.lines.length;
+    appendFileSync(path('b.log'), line(`meanwhile ${index}`));
+    await until(() => sink.bodies.includes(`meanwhile ${index}`), 'the other log comes');
+    await until(
+      () => index === 1 || index === 3 || log.lines.slice(said).some((each) => each.includes(`err=${reason}`)),
+      `'${reason}' is said: ${log.lines.join('; ')}`,
+    );
+    rmSync(path('a.log'), { recursive: true });
+    renameSync(path('kept'), path('a.log'));
+    appendFileSync(path('a.log'), line(`back ${index}`));
+    await until(() => sink.bodies.includes(`back ${index}`), 'it is read again');
+  }
+  assert.equal(log.count(/^warn A log is not read/), 2);
+  // Whether it was seen to be gone or not: nothing is missing.
+  const own = new Set(sink.bodies.filter((body) => !body.startsWith('meanwhile')));
+  assert.deepEqual([...own], ['one', 'back 0', 'back 1', 'back 2', 'back 3']);
+  assert.equal(metric(reader, 'virtlens_logs_sink_state', 'kept', 'ok'), 1);
+});
+
+test('bytes that are no text, and NULs without end, are passed on in pieces, and what follows is read', async () => {
+  const nuls = Buffer.alloc(1_000_000);
+  const noise = Buffer.from(Array.from({ length: 70_000 }, (_, index) => (index * 7919) & 0xff));
+  writeFileSync(path('a.log'), Buffer.concat([nuls, Buffer.from('\n'), noise, Buffer.from(`\n${line('after')}`)]));
+  const sink = new KeptSink();
+  await start([sink]);
+  await until(() => sink.bodies.includes('after'), 'what follows comes');
+  const ofNuls = sink.bodies.filter((body) => /^\0+$/.test(body));
+  assert.ok(ofNuls.reduce((sum, { length }) => sum + length, 0) >= nuls.length, 'no NUL is lost');
+  assert.ok(Math.max(...sink.bodies.map(({ length }) => length)) <= 256 * 1024);
+});
+
+test('a clock that jumps changes nothing: records come, and no lag is less than nothing', async () => {
+  let jumpMs = 0;
+  const clock = { ...SYSTEM_CLOCK, wallMs: () => SYSTEM_CLOCK.wallMs() + jumpMs };
+  writeFileSync(path('a.log'), line('one'));
+  const sink = new KeptSink();
+  const reader = await start([sink], { clock });
+  await sink.has(1);
+  for (const [index, each] of [-3_600_000, 86_400_000, -86_400_000 * 365].entries()) {
+    jumpMs = each;
+    appendFileSync(path('a.log'), `${line(`${index}`)}no newline`);
+    await sink.has(2 * index + 3);
+    appendFileSync(path('a.log'), '\n');
+    assert.ok(metric(reader, 'virtlens_logs_lag_seconds', 'kept')! >= 0);
+  }
+  await stop(reader);
+  jumpMs = 0;
+  appendFileSync(path('a.log'), line('last'));
+  await start([sink], { clock });
+  await sink.has(8);
+  assert.deepEqual(sink.bodies, ['one', '0', 'no newline', '1', 'no newline', '2', 'no newline', 'last']);
 });

@@ -71,6 +71,11 @@ export class AgentProcess implements AsyncDisposable {
     return this.#stderr;
   }
 
+  /** Resident set in bytes, as the kernel has it. */
+  get residentBytes(): number {
+    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(tail(`/proc/${this.pid}/status`, Number.POSITIVE_INFINITY))?.[1]) * 1024;
+  }
+
   get hasEnded(): boolean {
     return this.#ending !== undefined;
   }
@@ -141,11 +146,6 @@ export class Agent extends AgentProcess {
     const text = await response.text();
     if (!response.ok) throw new Error(`virtlens answers ${response.status}: ${text}\n${this.log}`);
     return text;
-  }
-
-  /** Resident set in bytes, as the kernel has it. */
-  get residentBytes(): number {
-    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(tail(`/proc/${this.pid}/status`, Number.POSITIVE_INFINITY))?.[1]) * 1024;
   }
 }
 

@@ -23,6 +23,9 @@ export const READY_LINE = 'virtlens-lab: guest is ready';
 /** A word of the kernel's command line: the guest arms its watchdog and does not feed it. */
 export const ARM_WATCHDOG = 'virtlens.arm-watchdog';
 
+/** A word of the kernel's command line, with a number: so many numbered lines are written to the second serial port, from 1 on. */
+export const COUNT_LINES = 'virtlens.count-lines';
+
 const INIT = `#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev
 /bin/busybox mount -t proc proc /proc
@@ -47,6 +50,12 @@ if /bin/busybox grep -q ${ARM_WATCHDOG} /proc/cmdline; then
     done
     printf '\\002' | /bin/busybox dd of=$device/config bs=1 seek=104 conv=notrunc 2>/dev/null
   done
+fi
+lines=$(/bin/busybox sed -n 's/.*${COUNT_LINES}=\\([0-9]*\\).*/\\1/p' /proc/cmdline)
+if [ -n "$lines" ]; then
+  /bin/busybox stty -F /dev/ttyS1 raw
+  /bin/busybox awk -v lines=$lines 'BEGIN { for (i = 1; i <= lines; i++) printf "counted %d %s\\n", i, substr("0123456789012345678901234567890123456789012345678901234567890123456789", 1, i % 67) }' | /bin/busybox cat > /dev/ttyS1
+  echo "counted to $lines"
 fi
 while true; do
   if [ -b /dev/vda ]; then

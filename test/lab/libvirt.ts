@@ -21,6 +21,7 @@ import { READY_LINE } from './busy-guest.ts';
 import { Cage, type CagedProcess, randomName, tail, waitFor } from './cage.ts';
 import { type Certificates, makeCertificates } from './certificates.ts';
 import { type DiskSpec, type DomainSpec, domainXml } from './guests.ts';
+import { AS_SERVICE, JOURNALD_CONFIG, JOURNALD_SETUP, startJournald } from './journald.ts';
 import { CACHE_DIR } from './kernel.ts';
 import { POLKIT_CONFIG, POLKIT_SETUP, Polkit } from './polkit.ts';
 import { findFreePort } from './ports.ts';
@@ -40,6 +41,8 @@ export interface LibvirtOptions {
   readonly qemuConfig?: readonly string[];
   /** A system bus and polkit beside it, which libvirtd asks about every client; see `polkit`. */
   readonly polkit?: boolean;
+  /** A journald beside it, to which libvirtd writes; its journal is below `journalDir`. */
+  readonly journald?: boolean;
   /** The host name that libvirt reports; a random one by default. */
   readonly hostname?: string;
 }
@@ -68,6 +71,7 @@ export class LibvirtHost implements AsyncDisposable {
   /** A second authority, that the daemon does not know and that does not know the daemon. */
   readonly strangeCertificates: Certificates | undefined;
   #polkit: Polkit | undefined;
+  #service: readonly string[] = [];
   #daemon: CagedProcess | undefined;
   #imageCount = 0;
 
@@ -91,7 +95,10 @@ export class LibvirtHost implements AsyncDisposable {
     const hostname = options.hostname ?? randomName('lab-');
     const tcpPort = options.tcp === undefined ? undefined : await findFreePort();
     const tlsPort = options.tls === true ? await findFreePort() : undefined;
-    const setup = SETUP.replaceAll('BRIDGE', bridge) + (options.polkit === true ? POLKIT_SETUP : '');
+    const setup =
+      SETUP.replaceAll('BRIDGE', bridge) +
+      (options.polkit === true ? POLKIT_SETUP : '') +
+      (options.journald === true ? JOURNALD_SETUP : '');
     const cage = await Cage.open({ setup, hostname, privateNetwork: !listens, links: listens ? [bridge] : [] });
     try {
       const certificates = options.tls === true ? makeCertificates(join(cage.dir, 'pki')) : undefined;
@@ -100,6 +107,10 @@ export class LibvirtHost implements AsyncDisposable {
       const host = new LibvirtHost(cage, { bridge, hostname, tcpPort, tlsPort, certificates, strangeCertificates });
       host.#writeConfig(options);
       if (options.polkit === true) host.#polkit = await Polkit.start(cage);
+      if (options.journald === true) {
+        await startJournald(cage);
+        host.#service = AS_SERVICE;
+      }
       await cage.start('virtlogd', ['virtlogd', '-f', '/etc/libvirt/virtlogd.conf', '-p', '/run/libvirt/virtlogd.pid']);
       await host.#startDaemon();
       host.#keepCapabilities();
@@ -119,6 +130,11 @@ export class LibvirtHost implements AsyncDisposable {
   /** The private /run/libvirt. */
   get socketDir(): string {
     return join(this.cage.dir, 'run', 'libvirt');
+  }
+
+  /** The journal of a host with journald. */
+  get journalDir(): string {
+    return join(this.cage.dir, 'run', 'log', 'journal');
   }
 
   get rwSocket(): string {
@@ -293,7 +309,15 @@ export class LibvirtHost implements AsyncDisposable {
 
   async #startDaemon(): Promise<void> {
     const listen = this.tcpPort !== undefined || this.tlsPort !== undefined ? ['--listen'] : [];
-    const argv = ['libvirtd', '-f', '/etc/libvirt/libvirtd.conf', '-p', '/run/libvirt/libvirtd.pid', ...listen];
+    const argv = [
+      ...this.#service,
+      'libvirtd',
+      '-f',
+      '/etc/libvirt/libvirtd.conf',
+      '-p',
+      '/run/libvirt/libvirtd.pid',
+      ...listen,
+    ];
     const daemon = await this.cage.start('libvirtd', argv);
     const explain = () =>
       `lab: libvirtd does not come up:\n${tail(daemon.logPath)}\n${tail(join(this.cage.dir, 'log', 'libvirtd.log'))}`;
@@ -336,7 +360,8 @@ export class LibvirtHost implements AsyncDisposable {
       'log_outputs = "3:file:/var/log/libvirt/libvirtd.log"',
     ];
     const polkit = options.polkit === true ? POLKIT_CONFIG : [];
-    writeConfigFile(join(etc, 'libvirtd.conf'), own, [...polkit, ...(options.config ?? [])]);
+    const journald = options.journald === true ? JOURNALD_CONFIG : [];
+    writeConfigFile(join(etc, 'libvirtd.conf'), own, [...polkit, ...journald, ...(options.config ?? [])]);
     writeConfigFile(join(etc, 'virtlogd.conf'), ['log_outputs = "3:stderr"'], options.virtlogdConfig ?? []);
     // Guests as root with no confinement: the images are in a directory that only root can enter.
     const qemu = [

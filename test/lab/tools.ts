@@ -24,7 +24,9 @@ export type LabPart =
   | 'pve'
   | 'kubectl'
   | 'helm'
+  | 'fluent-bit'
   | 'fluentd'
+  | 'journald'
   | 'kubernetes'
   | 'systemd'
   | 'image'
@@ -43,7 +45,9 @@ const PROGRAMS: Record<LabPart, readonly string[]> = {
   pve: ['qemu-system-x86_64', 'qemu-img', 'gcc', 'ip'],
   kubectl: ['kubectl'],
   helm: ['helm', 'kubectl'],
+  'fluent-bit': ['fluent-bit'],
   fluentd: ['fluentd'],
+  journald: ['journalctl'],
   kubernetes: ['etcd', 'openssl'],
   release: ['npm', 'dpkg-deb', 'rpmbuild', 'rpm', 'strip', 'sha256sum'],
   image: ['podman', 'crun', 'debootstrap', 'npm'],
@@ -54,9 +58,11 @@ const PROGRAMS: Record<LabPart, readonly string[]> = {
 const INSTALLED_BY: Readonly<Record<string, string>> = {
   fluentd: 'gem install fluentd installs it',
   helm: 'https://helm.sh/docs/intro/install/ has it',
+  'fluent-bit': 'packages of fluentbit.io install it',
 };
 
 let namespaceRefusal: string | false | undefined;
+let journaldRefusal: string | false | undefined;
 
 /**
  * Why these parts cannot be had here, in one line for node:test's `skip`; false when they can.
@@ -72,6 +78,10 @@ export function unavailable(...parts: readonly LabPart[]): string | false {
     }
     if (part === 'polkit' && findPolkitd() === undefined) {
       return 'polkitd is not installed (npm test as root on Debian or Ubuntu installs it)';
+    }
+    if (part === 'journald') {
+      journaldRefusal ??= refuseJournald();
+      if (journaldRefusal !== false) return journaldRefusal;
     }
     if (part === 'kubernetes' && !existsSync(KUBE_APISERVER)) {
       return `there is no ${KUBE_APISERVER} (npm run lab:kubernetes builds it, once for a machine)`;
@@ -116,6 +126,13 @@ export function findPolkitd(): string | undefined {
     }
   });
 }
+
+/** Where systemd installs it, which is not meant to be on the PATH. */
+export const JOURNALD = '/lib/systemd/systemd-journald';
+
+/** A hierarchy of control groups as systemd has it, in which journald looks up the unit of whoever writes. */
+export const MOUNT_UNITS =
+  'mount -t tmpfs none /sys/fs/cgroup && mkdir /sys/fs/cgroup/systemd && mount -t cgroup -o none,name=systemd none /sys/fs/cgroup/systemd';
 
 /** A program's output; throws with its standard error when it fails. For short programs only. */
 export function runTool(
@@ -168,4 +185,13 @@ function refuseNamespaces(): string | false {
   if (probe.status === 0) return false;
   const reason = probe.error?.message ?? (probe.stderr.trim().split('\n')[0] || `exit code ${probe.status}`);
   return `this machine does not allow private namespaces with a bridge: ${reason}`;
+}
+
+function refuseJournald(): string | false {
+  if (!existsSync(JOURNALD)) return `${JOURNALD} is not installed (npm test as root on Debian or Ubuntu installs it)`;
+  const probe = spawnSync('unshare', ['--mount', 'bash', '-c', MOUNT_UNITS], {
+    encoding: 'utf8',
+    env: { PATH: TOOL_PATH },
+  });
+  return probe.status === 0 ? false : `this kernel has no control groups of version 1: ${probe.stderr.trim()}`;
 }

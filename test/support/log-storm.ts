@@ -27,7 +27,7 @@ export class LogWriter {
   write(count: number): void {
     for (let index = 0; index < count; index++) {
       const number = this.lines++;
-      this.#pending += `2026-11-21T12:12:40.774123Z qemu-system-x86_64: line ${this.name}-${number} ${'x'.repeat(number % 97)}\n`;
+      this.#pending += `2026-11-21T12:12:40.774123Z qemu-system-x86_64: line ${this.name}-${number} ${'x'.repeat(number % 97)}\n${number % 41 === 0 ? '\n' : ''}`;
     }
     const text = this.#pending;
     // The last line is often not whole.

@@ -3,6 +3,7 @@ import { defineFlags, type Flag, FlagError, type FlagValues } from '../../cli/fl
 import type { LogFormat, LogLevel } from '../../cli/log/logging.ts';
 import type { Machine } from '../../cli/machine.ts';
 import type { LogChoice } from '../../logs/log-reader.ts';
+import { readMachineId } from './machine-id.ts';
 import { readSinksConfig, SINK_FLAGS, type SinksConfig } from './sinks-config.ts';
 
 /** What `virtlens logs` was asked to do. */
@@ -162,8 +163,10 @@ function readChoice(flags: Flags): LogChoice {
   }
   const names: ReadonlySet<SourceName> = new Set(flags.source.length > 0 ? flags.source : MODELS[flags.model]);
   const readsJournal = names.has('journal') || dir !== undefined || files.length > 0;
+  // This machine's own journal may have a folder with those of others.
+  const machineId = dir === undefined && files.length === 0 ? readMachineId() : undefined;
   return {
-    journal: readsJournal ? { units: flags['journal.unit'].map(unitName), dir, files } : undefined,
+    journal: readsJournal ? { units: flags['journal.unit'].map(unitName), dir, files, machineId } : undefined,
     qemuLogDir: names.has('qemu') ? flags['qemu.log-dir'] : undefined,
     daemonLogFiles: flags['daemon.log-file'],
     readsStandardInput: names.has('stdin'),

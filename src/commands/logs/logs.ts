@@ -44,16 +44,20 @@ async function deliver(config: LogsConfig, machine: Machine): Promise<number> {
   const web = await openWeb(config, () => reader, logger, machine);
   try {
     logUncaughtExceptions(machine, logger);
-    machine.onSignal(['SIGHUP'], () => web.reload());
+    const { sinks, reload } = await openSinks(config.sinks, machine, logger, {
+      onRejected: (sink, records) => reader?.noteRejected(sink, records),
+      onStdoutClosed: () => {
+        if (config.sinks.otlp === undefined && config.sinks.forward === undefined) stop(0);
+      },
+    });
+    machine.onSignal(['SIGHUP'], () => {
+      web.reload();
+      reload();
+    });
     reader = await openLogReader({
       choice: chooseSources(config, machine, logger),
       ...{ readsFrom: config.readsFrom, keepsSecrets: config.keepsSecrets, stateDir: config.stateDir },
-      sinks: await openSinks(config.sinks, machine, logger, {
-        onRejected: (sink, records) => reader?.noteRejected(sink, records),
-        onStdoutClosed: () => {
-          if (config.sinks.otlp === undefined && config.sinks.forward === undefined) stop(0);
-        },
-      }),
+      sinks,
       input: stdin,
       onEnd: () => stop(0),
       clock,

@@ -13,6 +13,11 @@ export interface SinksConfig {
   readonly forward: ForwardTarget | undefined;
   /** What records say of where they come from. */
   readonly hostName: string;
+  /** The same targets with what their files hold at the time of the call. They reject with a FlagError. */
+  readonly readAgain: {
+    readonly otlp: () => Promise<OtlpTarget | undefined>;
+    readonly forward: () => Promise<ForwardTarget | undefined>;
+  };
 }
 
 /** The rows of the flags that say where records go. */
@@ -40,8 +45,9 @@ export async function readSinksConfig(
   flags: FlagValues<typeof SINK_FLAGS>,
   { env, hostname }: Pick<Machine, 'env' | 'hostname'>,
 ): Promise<SinksConfig> {
-  const otlp = await readOtlpTarget(flags, env);
-  const forward = await readForwardTarget(flags, hostname);
+  const readAgain = { otlp: () => readOtlpTarget(flags, env), forward: () => readForwardTarget(flags, hostname) };
+  const otlp = await readAgain.otlp();
+  const forward = await readAgain.forward();
   const isStdout = flags.stdout || (otlp === undefined && forward === undefined);
-  return { isStdout, otlp, forward, hostName: flags['host-name'] || hostname };
+  return { isStdout, otlp, forward, hostName: flags['host-name'] || hostname, readAgain };
 }

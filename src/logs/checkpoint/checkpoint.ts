@@ -110,6 +110,12 @@ export class Checkpoint implements Positions {
     this.#isAcknowledged = true;
   }
 
+  /** The batch of the last process cannot be made again: what it was made of counts as not sent. The first write is of the whole file. */
+  abandon(): void {
+    this.#underWay = undefined;
+    this.#isAcknowledged = true;
+  }
+
   /** Writes what is not written. Never rejects. */
   async flush(): Promise<void> {
     if (!this.#isAcknowledged && this.#changed.size === 0 && this.isSaved) return;

@@ -237,22 +237,40 @@ export class Lane {
 
   /** The batch of which the last process did not know whether it was taken: the same records, so the same id. */
   async #sendAgain(note: BatchNote): Promise<void> {
-    const { checkpoint } = this.#options;
+    const { checkpoint, logger, sink } = this.#options;
+    let again: { readonly shares: readonly Share[]; readonly isWhole: boolean };
+    try {
+      again = await this.#takeAgain(note);
+    } catch (error) {
+      // A disk that is mounted later, or a journal that is away: neither is waited for here, where other logs would wait too.
+      const consequence = 'its records are read anew, and may come again in other batches';
+      logger.warn(`The batch that was under way cannot be made again; ${consequence}`, {
+        sink: sink.name,
+        err: describeError(error),
+      });
+      return checkpoint.abandon();
+    }
+    const { shares, isWhole } = again;
+    const isSame = isWhole && idOf(recordsOf(shares)) === note.id;
+    if (isSame) this.#counters.resentBatches++;
+    else checkpoint.end();
+    if (shares.length > 0) await this.#deliver(shares, isSame);
+  }
+
+  /** Rejects when a log cannot be read now, which says nothing about what is in it. */
+  async #takeAgain({ slices }: BatchNote): Promise<{ readonly shares: readonly Share[]; readonly isWhole: boolean }> {
     const shares: Share[] = [];
     let isWhole = true;
-    for (const { key, range, position } of note.slices) {
+    for (const { key, range, position } of slices) {
       const stream = this.#streamOf(key);
       const slice = await stream?.takeAgain(range, position);
       if (stream !== undefined && slice !== undefined) shares.push({ stream, slice });
       else {
         isWhole = false;
-        if (stream === undefined) checkpoint.set(key, position);
+        if (stream === undefined) this.#options.checkpoint.set(key, position);
       }
     }
-    const isSame = isWhole && idOf(recordsOf(shares)) === note.id;
-    if (isSame) this.#counters.resentBatches++;
-    else checkpoint.end();
-    if (shares.length > 0) await this.#deliver(shares, isSame);
+    return { shares, isWhole };
   }
 
   #streamOf(key: string): LogStream | undefined {

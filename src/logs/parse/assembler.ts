@@ -198,6 +198,7 @@ export class Assembler {
   #begin(first: Line, head: Head): void {
     const isCommandOpen = head.takes === 'command';
     const { bytes, end } = first;
+    this.#skippedTo = undefined;
     this.#draft = { head, first, lines: [head.message], bytes, end, isCommandOpen, isQuoted: false };
   }
 
@@ -267,13 +268,14 @@ export class Assembler {
     return attributes;
   }
 
-  #readHead({ text }: Line): Head | undefined {
+  #readHead({ text, iostream }: Line): Head | undefined {
     const { dialect, nowMs } = this.#options;
     if (dialect !== 'qemu') {
       const daemon = parseDaemonLine(text);
       if (daemon !== undefined) return headOfDaemon(daemon, 'all');
     }
-    if (dialect !== 'daemon') return headOfQemu(text);
+    // Of a container's output, as it is or in the container runtime's file, QEMU's lines may be a part.
+    if (dialect !== 'daemon' || iostream !== undefined) return headOfQemu(text);
     const syslog = parseSyslogLine(text, nowMs());
     return syslog && headOfDaemon(syslog, 'none');
   }

@@ -9,3 +9,15 @@ export function explainDenial(path: string, error: unknown): string {
     '(AmbientCapabilities= in its unit), or set an ACL (setfacl -R -m u:USER:rX, with -d for files to come)'
   );
 }
+
+/** inotify(7): what its limits look like, for which the words of these errors are of no help. */
+const INOTIFY_LIMITS: Readonly<Record<string, string>> = {
+  EMFILE: 'fs.inotify.max_user_instances',
+  ENOSPC: 'fs.inotify.max_user_watches',
+};
+
+/** In one line, why the kernel reports no changes of files. */
+export function explainNoEvents(error: unknown): string {
+  const limit = INOTIFY_LIMITS[errorCode(error) ?? ''];
+  return limit === undefined ? describeError(error) : `the limit ${limit} is reached; raise it with sysctl`;
+}

@@ -130,6 +130,7 @@ export class FileStream implements LogStream {
     let lost = 0;
     for (const [segment, { file, start, end }] of range.segments.entries()) {
       await directory.lookAt(liveName);
+      if (!directory.isReadable) throw new Error(`${directory.dir} cannot be read`);
       await using log = await this.#findLike(file, end);
       if (log === undefined) {
         lost += end - start;
@@ -215,7 +216,7 @@ export class FileStream implements LogStream {
       keepsSecrets,
       state,
       uidOf: ({ segment, offset }) => `${ids[segment]!.uid}:${offset}`,
-      nowMs: clock.wallMs,
+      nowMs: () => clock.wallMs(),
     });
   }
 
@@ -376,7 +377,9 @@ class Collected {
     for (const [index, each] of this.#all.entries()) {
       if (count > 0 && (index >= recordsMax || bytes + each.bytes > bytesMax)) break;
       bytes += each.bytes;
-      if (each.end !== undefined) count = index + 1;
+      // Of lines that came out together only the last has an end, and that one may be empty.
+      const isLast = index === this.#all.length - 1;
+      if (each.end !== undefined || (isLast && skippedTo !== undefined)) count = index + 1;
     }
     const done = this.#all.slice(0, count);
     const isAll = count === this.#all.length;

@@ -2,7 +2,13 @@ import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import { Reported } from '../../base/reported.ts';
 import { type JournalEntry, parseJournalEntry } from '../parse/journal-entry.ts';
-import { type JournalChoice, type Journalctl, runJournalctl } from './journalctl.ts';
+import {
+  explainBlindness,
+  type JournalChoice,
+  type Journalctl,
+  type JournalctlEnd,
+  runJournalctl,
+} from './journalctl.ts';
 import type { Gap, LogSource, LogStream, Positions, Slice, TakeBounds, Taken } from './stream.ts';
 
 export interface JournalOptions {
@@ -20,8 +26,24 @@ export interface JournalOptions {
 const WAITING_ENTRIES_MAX = 2000;
 const WAITING_LENGTH_MAX = 2 * 1024 * 1024;
 
+/**
+ * A journalctl that waits for longer is ended and begun anew behind what was read of it: what is vacuumed while it waits it would leave out
+ * without a word.
+ */
+const PAUSED_MAX_MS = 10_000;
+
 const RESTART_FIRST_MS = 1000;
 const RESTART_MAX_MS = 60_000;
+/** Where the journal cannot be followed, it is read so often. */
+const POLL_MS = 5000;
+
+/**
+ * Entries of all boots: with `--follow` alone, versions from 251 on leave out those before the last boot. Some of these versions take
+ * `--merge` only with `--boot=all`, which older ones do not know (https://github.com/systemd/systemd/issues/24565).
+ */
+const ALL_BOOTS = ['--merge'];
+const ALL_BOOTS_BY_NAME = ['--merge', '--boot=all'];
+const NEEDS_NAME = /--boot .*--merge is not supported/;
 
 const KEY = 'journal';
 
@@ -29,11 +51,12 @@ const KEY = 'journal';
 export class JournalSource implements LogSource, LogStream {
   readonly key = KEY;
   readonly #options: JournalOptions;
-  readonly #reported = new Reported<'journal'>();
+  readonly #reported = new Reported<'journal' | 'following'>();
   readonly #waiting: JournalEntry[] = [];
   #waitingLength = 0;
   #child: Journalctl | undefined;
   #isPaused = false;
+  #namesBoots = false;
   /** The last entry that was read. */
   #cursor: string | undefined;
   #failures = 0;
@@ -82,7 +105,7 @@ export class JournalSource implements LogSource, LogStream {
     const { first, last, count } = range as Partial<JournalRange>;
     if (typeof first !== 'string' || typeof last !== 'string' || typeof count !== 'number') return undefined;
     const entries: JournalEntry[] = [];
-    await new Promise<void>((resolve) => {
+    const { isComplete, said } = await new Promise<JournalctlEnd>((resolve) => {
       const child = runJournalctl({
         choice: this.#options.choice,
         args: [`--cursor=${first}`],
@@ -93,9 +116,10 @@ export class JournalSource implements LogSource, LogStream {
           if (entries.length >= count || isSameEntry(entry.cursor, last)) child.kill();
         },
         onOversize: () => {},
-        onEnd: () => resolve(),
+        onEnd: resolve,
       });
     });
+    if (!isComplete && entries.length === 0) throw new Error(said);
     if (!isSameEntry(entries[0]?.cursor, first)) {
       this.#noteGap('entries of a batch that was under way are gone');
       return undefined;
@@ -110,10 +134,11 @@ export class JournalSource implements LogSource, LogStream {
       return;
     }
     for (const { record } of this.#waiting.splice(0, records.length)) this.#waitingLength -= record.body.length;
-    if (this.#isPaused) {
-      this.#isPaused = false;
-      this.#child?.resume();
-    }
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#cancel();
+    if (this.#child === undefined) this.start();
+    else this.#child.resume();
   }
 
   /** Begins after the last entry that there is. */
@@ -137,15 +162,17 @@ export class JournalSource implements LogSource, LogStream {
     const { choice } = this.#options;
     const after = this.#cursor;
     let isFirst = true;
-    // From the known entry on, not after it: another one in its place shows that it is gone.
-    const args = ['--follow', '--no-tail', ...(after === undefined ? [] : [`--cursor=${after}`])];
-    this.#isPaused = false;
-    this.#child = runJournalctl({
+    const blindness = explainBlindness();
+    const following = ['--follow', '--no-tail', ...(this.#namesBoots ? ALL_BOOTS_BY_NAME : ALL_BOOTS)];
+    const child = runJournalctl({
       choice,
-      args,
+      // From the known entry on, not after it: another one in its place shows that it is gone.
+      args: [...(blindness === undefined ? following : []), ...(after === undefined ? [] : [`--cursor=${after}`])],
       onLine: (line) => {
+        if (this.#child !== child) return;
         const entry = this.#parse(line);
         if (entry === undefined) return this.#noteGap('journalctl printed what is no entry');
+        this.#noteReading();
         if (isFirst && after !== undefined) {
           isFirst = false;
           if (isSameEntry(entry.cursor, after)) return;
@@ -155,41 +182,71 @@ export class JournalSource implements LogSource, LogStream {
         this.#add(entry);
       },
       onOversize: () => this.#noteGap('an entry is too large'),
-      onEnd: (trouble) => this.#restart(trouble),
+      onEnd: ({ isComplete, said }) => {
+        if (this.#child !== child) return;
+        this.#child = undefined;
+        if (isComplete) this.#readAgain(blindness ?? said);
+        else this.#restart(said);
+      },
     });
+    this.#child = child;
   }
 
   close(): void {
     this.#isClosed = true;
     this.#cancel();
     this.#child?.kill();
+    this.#child = undefined;
+  }
+
+  #noteReading(): void {
+    this.#failures = 0;
+    this.#isReadable = true;
+    if (this.#reported.clear('journal')) this.#options.logger.info('The journal is read again');
   }
 
   #add(entry: JournalEntry): void {
-    const { logger, onChange } = this.#options;
-    this.#failures = 0;
-    this.#isReadable = true;
-    if (this.#reported.clear('journal')) logger.info('The journal is read again');
     this.#cursor = entry.cursor;
     this.#waiting.push(entry);
     this.#waitingLength += entry.record.body.length;
-    if (this.#waiting.length >= WAITING_ENTRIES_MAX || this.#waitingLength >= WAITING_LENGTH_MAX) {
-      this.#isPaused = true;
-      this.#child?.pause();
+    const isEnough = this.#waiting.length >= WAITING_ENTRIES_MAX || this.#waitingLength >= WAITING_LENGTH_MAX;
+    if (isEnough && !this.#isPaused) this.#pause();
+    this.#options.onChange();
+  }
+
+  #pause(): void {
+    this.#isPaused = true;
+    this.#child?.pause();
+    this.#cancel = this.#options.clock.schedule(PAUSED_MAX_MS, () => {
+      const child = this.#child;
+      this.#child = undefined;
+      child?.kill();
+    });
+  }
+
+  /** It ended although it was to follow the journal, or could not be asked to. */
+  #readAgain(reason: string): void {
+    const { clock, logger } = this.#options;
+    if (this.#reported.note('following', reason)) {
+      logger.warn('The journal cannot be followed; it is read every 5 seconds', { err: reason });
     }
-    onChange();
+    this.#noteReading();
+    if (!this.#isPaused) this.#cancel = clock.schedule(POLL_MS, () => this.start());
   }
 
   #restart(trouble: string): void {
     if (this.#isClosed) return;
+    if (NEEDS_NAME.test(trouble) && !this.#namesBoots) {
+      this.#namesBoots = true;
+      return this.start();
+    }
     const { clock, logger } = this.#options;
-    this.#child = undefined;
     this.#isReadable = false;
     const delayMs = Math.min(RESTART_FIRST_MS * 2 ** this.#failures++, RESTART_MAX_MS);
     if (this.#reported.note('journal', trouble)) {
       logger.error(`The journal cannot be read: ${trouble}; it is tried again`);
     }
-    this.#cancel = clock.schedule(delayMs, () => this.start());
+    if (!this.#isPaused) this.#cancel = clock.schedule(delayMs, () => this.start());
   }
 
   #parse(line: string): JournalEntry | undefined {

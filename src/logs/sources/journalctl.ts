@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process';
+import { watch } from 'node:fs';
 import { errorCode } from '../../base/errno.ts';
 import { oneLine } from '../../base/text.ts';
 import { JOURNAL_FIELDS } from '../parse/journal-entry.ts';
+import { explainNoEvents } from './denial.ts';
 
 /** Which journal is read, and what of it. */
 export interface JournalChoice {
@@ -11,6 +13,8 @@ export interface JournalChoice {
   readonly dir: string | undefined;
   /** Journal files instead of the machine's own; patterns are journalctl's. */
   readonly files: readonly string[];
+  /** Whose entries are read, where the journal may have those of other machines too; undefined: all. */
+  readonly machineId: string | undefined;
 }
 
 export interface JournalctlOptions {
@@ -21,8 +25,16 @@ export interface JournalctlOptions {
   readonly onLine: (line: string) => void;
   /** Called when a line is longer than `LINE_BYTES_MAX` and is left out. */
   readonly onOversize: () => void;
-  /** Called once, at its end, with what it said was wrong. */
-  readonly onEnd: (trouble: string) => void;
+  /** Called once, at its end. */
+  readonly onEnd: (end: JournalctlEnd) => void;
+}
+
+/** How a journalctl has ended. */
+export interface JournalctlEnd {
+  /** Everything that there was is read. */
+  readonly isComplete: boolean;
+  /** What it said, or how it ended where it said nothing. */
+  readonly said: string;
 }
 
 /** A running journalctl. */
@@ -41,23 +53,24 @@ const ERROR_LENGTH_MAX = 2000;
  * manager's own messages about the unit come too. Without `--all` values of more than 4 kB are left out.
  */
 export function runJournalctl({ choice, args, onLine, onOversize, onEnd }: JournalctlOptions): Journalctl {
-  const { units, dir, files } = choice;
+  const { units, dir, files, machineId } = choice;
   const child = spawn(
     'journalctl',
     [
       ...['--all', '--output=json', '--no-pager', `--output-fields=${JOURNAL_FIELDS.join(',')}`, ...args],
       ...(dir === undefined ? [] : [`--directory=${dir}`]),
       ...files.map((file) => `--file=${file}`),
+      ...(machineId === undefined ? [] : [`_MACHINE_ID=${machineId}`]),
       ...units.map((unit) => `_SYSTEMD_UNIT=${unit}`),
     ],
     { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, LC_ALL: 'C.UTF-8', SYSTEMD_COLORS: '0' } },
   );
   let said = '';
   let isEnded = false;
-  const end = (trouble: string) => {
+  const end = (isComplete: boolean, how: string) => {
     if (isEnded) return;
     isEnded = true;
-    onEnd(trouble);
+    onEnd({ isComplete, said: how });
   };
   child.stderr.on('data', (chunk: Buffer) => {
     said = (said + chunk.toString()).slice(0, ERROR_LENGTH_MAX);
@@ -85,8 +98,8 @@ export function runJournalctl({ choice, args, onLine, onOversize, onEnd }: Journ
       isSkipping = false;
     }
   });
-  child.on('error', (error) => end(errorCode(error) === 'ENOENT' ? MISSING : error.message));
-  child.on('close', (code, signal) => end(explainEnd(said, code ?? signal)));
+  child.on('error', (error) => end(false, errorCode(error) === 'ENOENT' ? MISSING : error.message));
+  child.on('close', (code, signal) => end(code === 0, explainEnd(said, code ?? signal)));
   return {
     pause: () => void child.stdout.pause(),
     resume: () => void child.stdout.resume(),
@@ -103,4 +116,17 @@ function explainEnd(said: string, code: number | string | null): string {
     return `${text}; run as root, or add this user to the group systemd-journal`;
   }
   return text === '' ? `journalctl has ended (${code})` : text;
+}
+
+/**
+ * Why the kernel would report no changes of the journal to journalctl; undefined when it would. Without watches, `journalctl --follow`
+ * waits for ever and does not say so.
+ */
+export function explainBlindness(): string | undefined {
+  try {
+    watch('/', { persistent: false }).close();
+    return undefined;
+  } catch (error) {
+    return explainNoEvents(error);
+  }
 }

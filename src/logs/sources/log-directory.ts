@@ -5,7 +5,7 @@ import { describeError, errorCode } from '../../base/errno.ts';
 import type { Logger } from '../../base/logger.ts';
 import { Reported } from '../../base/reported.ts';
 import { type Chain, type ChainFile, compareAge, parseRotatedName } from './chain.ts';
-import { explainDenial } from './denial.ts';
+import { explainDenial, explainNoEvents } from './denial.ts';
 
 export interface LogDirectoryOptions {
   readonly dir: string;
@@ -46,6 +46,7 @@ export class LogDirectory {
   readonly #options: LogDirectoryOptions;
   readonly #known = new Map<string, KnownChain>();
   readonly #reported = new Reported<'directory' | 'events'>();
+  readonly #unreadable = new Reported<string>({ subjectsMax: 64 });
   readonly #changed = new Set<string>();
   #watcher: FSWatcher | undefined;
   #watchedInode: bigint | undefined;
@@ -231,9 +232,13 @@ export class LogDirectory {
   }
 
   async #stat(name: string): Promise<ChainFile | undefined> {
+    const path = joinBytes(this.#options.dir, name);
     try {
-      const found = await stat(joinBytes(this.#options.dir, name), { bigint: true });
-      if (!found.isFile()) return undefined;
+      const found = await stat(path, { bigint: true });
+      if (!found.isFile()) {
+        this.#noteUnreadable(path, 'it is no regular file');
+        return undefined;
+      }
       return {
         name,
         device: String(found.dev),
@@ -241,9 +246,17 @@ export class LogDirectory {
         size: Number(found.size),
         modifiedMs: Number(found.mtimeMs),
       };
-    } catch {
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT') this.#noteUnreadable(path, describeError(error));
       return undefined;
     }
+  }
+
+  /** It is looked at again and again: it may be replaced. */
+  #noteUnreadable(path: Buffer, reason: string): void {
+    const { logger } = this.#options;
+    if (this.#unreadable.note(path.toString(), reason))
+      logger.warn('A log is not read', { file: path.toString(), err: reason });
   }
 
   // ---- events ----------------------------------------------------------------------------------------------------------------------
@@ -259,8 +272,9 @@ export class LogDirectory {
       watcher.on('error', () => this.#unwatch());
       this.#watcher = watcher;
       this.#watchedInode = ino;
+      this.#reported.clear('events');
     } catch (error) {
-      const reason = describeError(error);
+      const reason = explainNoEvents(error);
       if (this.#reported.note('events', reason)) {
         logger.warn('The kernel reports no changes of this directory; it is looked at every second', {
           dir,

@@ -43,7 +43,7 @@ export class StandardInput {
       keepsSecrets: options.keepsSecrets,
       state: {},
       uidOf: ({ offset }) => `stdin:${this.#firstLine}:${offset}`,
-      nowMs: options.clock.wallMs,
+      nowMs: () => options.clock.wallMs(),
     });
   }
 

@@ -37,7 +37,7 @@ export interface LogStream {
   /** When `take` is worth its cost, by `Clock.monotonicMs`; undefined while nothing is there that was not looked at. */
   readyMs(): number | undefined;
   take(bounds: TakeBounds): Promise<Taken>;
-  /** The slice of a range again, with the same records; undefined when nothing of it is left. */
+  /** The slice of a range again, with the same records; undefined when nothing of it is left. Rejects when it cannot be read now. */
   takeAgain(range: unknown, position: unknown): Promise<Slice | undefined>;
   /** Goes on behind a slice. */
   advance(slice: Slice): void;

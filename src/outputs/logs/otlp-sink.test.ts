@@ -232,6 +232,54 @@ test('a batch that is too large goes in parts, and those that the receiver has a
   sink.close();
 });
 
+test('what was too large once is not sent as large again, and is tried again after many requests', async () => {
+  await using receiver = await OtlpReceiver.start();
+  const { sink, log, counts } = prepare(receiver.url);
+  let lengthMax = 2000;
+  let tooLarge = 0;
+  receiver.reply = (response, request) => {
+    const bodies = request.resources.flatMap(({ logs }) => logs.map(({ body }) => String(body)));
+    receiver.requests.length = 0;
+    if (bodies.join('').length > lengthMax) {
+      tooLarge++;
+      return says(413)(response);
+    }
+    taken.push(...bodies);
+    requests++;
+    takeAll(response, request);
+  };
+  const taken: string[] = [];
+  let requests = 0;
+  const large = (from: number) =>
+    Array.from({ length: 40 }, (_, index) =>
+      logRecord({ uid: `${from + index}`, body: `${from + index} `.padEnd(500, 'x') }),
+    );
+  await sink.send(logBatch(large(0)));
+  const learning = tooLarge;
+  assert.ok(learning >= 3 && learning <= 5, `${learning} requests until it is known`);
+  // Batches after it do not begin anew, whatever their records are like.
+  for (let from = 40; from < 400; from += 40) await sink.send(logBatch(large(from)));
+  await sink.send(
+    logBatch(Array.from({ length: 60 }, (_, index) => logRecord({ uid: `s${index}`, body: `${400 + index} ` }))),
+  );
+  assert.ok(
+    requests > 100 && tooLarge <= learning + 2,
+    `${tooLarge} of ${requests + tooLarge} requests were too large`,
+  );
+  assert.deepEqual(
+    taken.map((body) => Number(/^\d+/.exec(body)?.[0])),
+    Array.from({ length: 460 }, (_, index) => index),
+  );
+  // The receiver takes more now.
+  lengthMax = Number.POSITIVE_INFINITY;
+  for (let from = 460; from < 3000; from += 40) await sink.send(logBatch(large(from)));
+  requests = 0;
+  await sink.send(logBatch(large(3000)));
+  assert.ok(requests <= 5, `a batch takes ${requests} requests`);
+  assert.deepEqual([counts.rejected, log.lines], [0, []]);
+  sink.close();
+});
+
 test('https that is not, a web page, a redirection: nothing is dropped, and the reason names the fix', async () => {
   await using receiver = await OtlpReceiver.start();
   const { sink } = prepare(receiver.url);

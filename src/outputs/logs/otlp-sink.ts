@@ -9,6 +9,7 @@ import { HttpPoster, type HttpReply } from '../http-poster.ts';
 import { explainTlsError, type TlsSettings } from '../tls-settings.ts';
 import type { LogSinkContext } from './log-sink-context.ts';
 import { judgeOtlpReply, type OtlpVerdict } from './otlp-reply.ts';
+import { RequestSize } from './request-size.ts';
 
 /** A receiver of OTLP over HTTP. */
 export interface OtlpTarget {
@@ -28,13 +29,11 @@ interface Progress {
   readonly batchId: string;
   /** Records that the receiver has. */
   done: number;
-  /** Records that go together. */
-  partLength: number;
 }
 
 /**
  * Batches to a receiver of OTLP over HTTP (https://opentelemetry.io/docs/specs/otlp/#otlphttp), each one request. A batch that is too large
- * for the receiver goes in halves, quarters and so on; those that it has are not sent again.
+ * for the receiver goes in halves, quarters and so on, and so do those after it; parts that the receiver has are not sent again.
  */
 export class OtlpSink implements LogSink {
   readonly name: string;
@@ -44,6 +43,7 @@ export class OtlpSink implements LogSink {
   readonly #poster: HttpPoster;
   readonly #secrets: readonly string[];
   readonly #reported = new Reported<'rejected'>();
+  readonly #size = new RequestSize();
   #progress: Progress | undefined;
   #sending: AbortController | undefined;
   #isClosed = false;
@@ -63,14 +63,14 @@ export class OtlpSink implements LogSink {
   }
 
   async send({ id, records }: LogBatch): Promise<void> {
-    if (this.#progress?.batchId !== id) this.#progress = { batchId: id, done: 0, partLength: records.length };
+    if (this.#progress?.batchId !== id) this.#progress = { batchId: id, done: 0 };
     const progress = this.#progress;
     let isTakenWhole = true;
     while (progress.done < records.length) {
-      const part = records.slice(progress.done, progress.done + progress.partLength);
+      const part = this.#size.partOf(records, progress.done);
       const verdict = await this.#post(part);
       if (verdict.kind === 'failed' && verdict.isTooLarge && part.length > 1) {
-        progress.partLength = Math.ceil(part.length / 2);
+        this.#size.noteTooLarge(part);
         continue;
       }
       if (verdict.kind === 'failed') {
@@ -83,6 +83,7 @@ export class OtlpSink implements LogSink {
         isTakenWhole = false;
       }
       progress.done += part.length;
+      if (progress.done < records.length) this.#size.noteTaken();
     }
     this.#progress = undefined;
     if (isTakenWhole) this.#reported.clear('rejected');
