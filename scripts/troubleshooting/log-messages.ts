@@ -460,7 +460,7 @@ export const LOG_MESSAGES: Readonly<Record<string, Advice>> = {
       'inotify has no watches left, so `journalctl --follow` would notice nothing. Entries come up to 5 seconds later; none is lost.',
     fix: '`sysctl fs.inotify.max_user_watches fs.inotify.max_user_instances`; raise them.',
   },
-  'The batch that was under way cannot be made again; …': {
+  'The batch that was under way cannot be made again; its records are read anew, and may come again in other batches': {
     section: 'logs',
     means:
       'virtlens was killed while it delivered, and what it delivered cannot be read now: a disk that is not mounted yet, a journal that is away. Nothing is lost; records may come twice.',

@@ -130,18 +130,29 @@ export class LogDirectory {
   }
 
   async #lookNow(only: ReadonlySet<string> | undefined): Promise<void> {
-    const { dir, isLive, onChange } = this.#options;
-    let names: string[];
+    const { dir, onChange, logger } = this.#options;
+    let hasChanged = false;
     try {
       if (only === undefined) await this.#watch();
-      names = (await readdir(dir, { encoding: 'buffer' })).map((name) => name.toString('latin1'));
+      const chains = await this.#list(only);
       this.#isReadable = true;
-      if (this.#reported.clear('directory')) this.#options.logger.info('The directory of logs is there', { dir });
+      if (this.#reported.clear('directory')) logger.info('The directory of logs is there', { dir });
+      for (const liveName of only ?? this.#known.keys()) {
+        if (!chains.has(liveName) && this.#noteGone(liveName)) hasChanged = true;
+      }
+      if (await this.#lookAtChains(chains)) hasChanged = true;
     } catch (error) {
       this.#noteTrouble(error);
       this.#known.clear();
       return;
     }
+    if (hasChanged) onChange();
+  }
+
+  /** The names of the files of each log. */
+  async #list(only: { has(liveName: string): boolean } | undefined): Promise<Map<string, string[]>> {
+    const { dir, isLive } = this.#options;
+    const names = (await readdir(dir, { encoding: 'buffer' })).map((name) => name.toString('latin1')).sort();
     const chains = new Map<string, string[]>();
     for (const name of names) {
       const liveName = isLive(name) ? name : parseRotatedName(name)?.liveName;
@@ -150,42 +161,57 @@ export class LogDirectory {
       if (list === undefined) chains.set(liveName, [name]);
       else list.push(name);
     }
-    let hasChanged = false;
-    for (const [liveName, files] of chains) {
-      if (this.#isClosed) return;
-      if (await this.#lookAtChain(liveName, files)) hasChanged = true;
-    }
-    for (const liveName of only ?? this.#known.keys()) {
-      if (!chains.has(liveName) && this.#noteGone(liveName)) hasChanged = true;
-    }
-    if (hasChanged) onChange();
+    return chains;
   }
 
   /**
-   * Rotation moves files to higher numbers only, so a look that goes from the lowest number up misses none, unless the file that is written
-   * has changed meanwhile: then it looks again. True when something is new.
+   * A list of names that is read during a rotation may lack one, and a file that is not seen would never be read: what was seen counts when the
+   * names are the same before and after. True when something is new.
    */
-  async #lookAtChain(liveName: string, names: readonly string[]): Promise<boolean> {
-    const numbers = names.map((name) => (name === liveName ? -1 : (parseRotatedName(name)?.number ?? -1)));
-    const highest = Math.max(...numbers);
-    // What a rotation moves behind the highest number that was there is found as well.
-    const next = highest < 0 ? [] : [`${liveName}.${highest + 1}`, `${liveName}.${highest + 2}`];
-    const first = highest < 0 ? [`${liveName}.0`] : [];
-    const rotated = [...new Set([...names.filter((name) => name !== liveName), ...first, ...next])];
-    const ordered = [liveName, ...rotated.sort((a, b) => compareAge(b, a))];
-    for (let attempt = 1; ; attempt++) {
-      const files: ChainFile[] = [];
-      for (const name of ordered) {
-        const file = await this.#stat(name);
-        if (file === undefined) continue;
-        const twice = files.findIndex((each) => each.inode === file.inode && each.device === file.device);
-        if (twice >= 0) files.splice(twice, 1);
-        files.push(file);
+  async #lookAtChains(chains: ReadonlyMap<string, readonly string[]>): Promise<boolean> {
+    let hasChanged = false;
+    let unsure = chains;
+    for (let attempt = 1; unsure.size > 0 && attempt <= ATTEMPTS_MAX; attempt++) {
+      const seen = new Map<string, ChainFile[] | undefined>();
+      for (const [liveName, names] of unsure) {
+        if (this.#isClosed) return false;
+        seen.set(liveName, await this.#lookAtChain(liveName, names));
       }
-      const live = await this.#stat(liveName);
-      const isSame = live?.inode === files.find((file) => file.name === liveName)?.inode;
-      if (isSame || attempt >= ATTEMPTS_MAX) return this.#note(liveName, files.reverse());
+      const after = await this.#list(unsure);
+      const rest = new Map<string, readonly string[]>();
+      for (const [liveName, names] of unsure) {
+        const files = seen.get(liveName);
+        const namesAfter = after.get(liveName) ?? [];
+        if (namesAfter.length === 0) hasChanged = this.#noteGone(liveName) || hasChanged;
+        else if (files === undefined || names.join('/') !== namesAfter.join('/')) rest.set(liveName, namesAfter);
+        else hasChanged = this.#note(liveName, files) || hasChanged;
+      }
+      unsure = rest;
     }
+    for (const liveName of unsure.keys()) this.#lookSoon(liveName);
+    return hasChanged;
+  }
+
+  /**
+   * The files of a log, from the oldest. Rotation moves files to higher numbers only, so a look that goes from the lowest number up misses
+   * none, unless the file that is written has changed meanwhile: undefined then.
+   */
+  async #lookAtChain(liveName: string, names: readonly string[]): Promise<ChainFile[] | undefined> {
+    const numbers = names.flatMap((name) => (name === liveName ? [] : (parseRotatedName(name)?.number ?? [])));
+    // Also those that had no file when the names were read, and those to which a rotation moves what had the highest numbers.
+    const numbered = Array.from({ length: Math.max(-1, ...numbers) + 3 }, (_, number) => `${liveName}.${number}`);
+    const rotated = [...new Set([...names.filter((name) => name !== liveName), ...numbered])];
+    const ordered = [liveName, ...rotated.sort((a, b) => compareAge(b, a))];
+    const files: ChainFile[] = [];
+    for (const name of ordered) {
+      const file = await this.#stat(name);
+      if (file === undefined) continue;
+      const twice = files.findIndex((each) => each.inode === file.inode && each.device === file.device);
+      if (twice >= 0) files.splice(twice, 1);
+      files.push(file);
+    }
+    const live = await this.#stat(liveName);
+    return live?.inode === files.find((file) => file.name === liveName)?.inode ? files.reverse() : undefined;
   }
 
   #note(liveName: string, files: readonly ChainFile[]): boolean {
@@ -292,9 +318,14 @@ export class LogDirectory {
 
   #noteEvent(bytes: Buffer | null): void {
     const name = bytes?.toString('latin1') ?? '';
-    const { isLive, clock } = this.#options;
+    const { isLive } = this.#options;
     const liveName = isLive(name) ? name : parseRotatedName(name)?.liveName;
     if (liveName === undefined || !isLive(liveName)) return;
+    this.#lookSoon(liveName);
+  }
+
+  #lookSoon(liveName: string): void {
+    const { clock } = this.#options;
     this.#changed.add(liveName);
     if (this.#isGathering) return;
     this.#isGathering = true;
