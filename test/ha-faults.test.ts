@@ -98,7 +98,7 @@ describeLab('virtlens ha when things fail', ['tls'], () => {
     );
 
   /** Waits until it follows the events, whether the cluster can be reached or not. */
-  const untilFollowing = () => until('it follows', async () => !/starting|libvirt/.test(await get('/-/ready')));
+  const untilFollowing = () => until('it follows', async () => !/starting|libvirt|saved/.test(await get('/-/ready')));
 
   const crash = (from: number, to: number) => {
     for (let i = from; i < to; i++) simulator.hypervisor.crash(`vm-${i}`);

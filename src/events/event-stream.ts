@@ -56,7 +56,7 @@ export interface EventStreamStatus {
   readonly phase: 'connecting' | 'comparing' | 'following';
   /** Events that the consumer has not taken. */
   readonly pending: number;
-  /** Whether events outlive this process: there is a state directory, and it can be written to. */
+  /** Whether events outlive this process: there is a state directory, what ran at first is in it, and it can be written to. */
   readonly isDurable: boolean;
 }
 
@@ -297,7 +297,7 @@ class ComparingStream implements EventStream {
       const isSameBoot = bootId === undefined || left.bootId === undefined || bootId === left.bootId;
       for (const vm of left.vms) this.#vms.set(vm.uuid, isSameBoot ? vm : { ...vm, id: undefined });
     }
-    this.#outbox.open(host, bootId);
+    this.#outbox.open(host, bootId, this.#hasBaseline);
   }
 
   #pass(durationMs: number): Promise<void> {

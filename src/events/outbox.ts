@@ -64,6 +64,7 @@ export class Outbox {
   #host = '';
   #bootId: string | undefined;
   #hasBaseline = false;
+  #isBaselineWritten = false;
   #sequence = 0;
   /** Not taken by the consumer, in order. */
   #pending: VmEvent[] = [];
@@ -95,25 +96,26 @@ export class Outbox {
     return this.#pending.length;
   }
 
+  /** Whether what happens from now on outlives this process: what ran is on disk, and events can be added to it. */
   get isDurable(): boolean {
-    return this.#options.journal !== undefined && this.#disk === 'works';
+    return this.#disk === 'works' && this.#isBaselineWritten;
   }
 
   /** Takes over what an earlier process has left. To be called before `open`. */
-  restore({ sequence, hasBaseline, pending }: StateRecord): void {
-    this.#hasBaseline = hasBaseline;
+  restore({ sequence, pending }: StateRecord): void {
     this.#sequence = sequence;
     this.#writtenTo = sequence;
     this.#pending = [...pending];
     this.#pendingBytes = pending.reduce((sum, event) => sum + sizeOf(event), 0);
   }
 
-  /** Begins to write and to hand over. */
-  open(host: string, bootId: string | undefined): void {
+  /** Begins to write and to hand over, of this host from now on. `hasBaseline` as in `writeAnew`. */
+  open(host: string, bootId: string | undefined, hasBaseline: boolean): void {
     this.#host = host;
     this.#bootId = bootId;
     this.#isOpen = true;
-    this.writeAnew();
+    this.#isBaselineWritten = false;
+    this.writeAnew(hasBaseline);
     this.#deliver();
   }
 
@@ -191,14 +193,19 @@ export class Outbox {
     if (this.#disk === 'fails' && !mustReplace) return;
     try {
       const mustSync = records.some((record) => 'id' in record);
-      const work = mustReplace || journal.isLong ? journal.replace([this.#state()]) : journal.append(records, mustSync);
+      const replaces = mustReplace || journal.isLong;
+      const writesBaseline = replaces && this.#hasBaseline;
+      const work = replaces ? journal.replace([this.#state()]) : journal.append(records, mustSync);
       if ((await waitFor(work, clock, { timeoutMs: DISK_TIMEOUT_MS })) === LATE) {
         const end = () => {
           this.#stuck = undefined;
         };
         this.#stuck = work.then(end, end);
         this.#noteDiskError('the disk does not answer');
-      } else this.#noteDiskWorks();
+      } else {
+        this.#isBaselineWritten ||= writesBaseline;
+        this.#noteDiskWorks();
+      }
     } catch (error) {
       if (errorCode(error) === 'ERR_EVENTS_STATE_TAKEN') this.#disk = 'taken';
       this.#noteDiskError(describeError(error));

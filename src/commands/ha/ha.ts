@@ -160,7 +160,7 @@ function readiness(parts: Parts | undefined): true | string {
   if (connector.session === undefined) return 'there is no connection to libvirt';
   if (stream.status.phase !== 'following') return 'libvirt has not said yet what runs';
   if (worker === undefined) return true;
-  if (!stream.status.isDurable) return 'the state directory cannot be written';
+  if (!stream.status.isDurable) return 'what runs is not saved in the state directory; the log says so if it cannot be';
   return worker.trouble ?? true;
 }
 
