@@ -65,8 +65,13 @@ async function main(argv: readonly string[]): Promise<number> {
     await buildBinary(binary);
     const programs = {
       'node virtlens.js': [process.execPath, bundle],
-      // As the first line of the file, the units and the image start it.
-      'virtlens.js': ['env', 'MALLOC_ARENA_MAX=1', 'MALLOC_TRIM_THRESHOLD_=131072', process.execPath, bundle],
+      'virtlens.js as a service': [
+        'env',
+        'MALLOC_ARENA_MAX=1',
+        'MALLOC_TRIM_THRESHOLD_=131072',
+        process.execPath,
+        bundle,
+      ],
       'the executable': [binary],
     };
     const starts = await measureStarts({ programs, bundle, rounds: simulatedScrapes, say });

@@ -1,5 +1,5 @@
-#!/usr/bin/env -S MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=131072 node
-// The start of the process, with what `replaceProcess` would start it a second time for. In the shipped file this and what it imports statically is a small launcher; the rest is compiled when it is needed.
+#!/usr/bin/env node
+// The start of the process. In the shipped file this and what it imports statically is a small launcher; the rest is compiled when it is needed.
 import { writeSync } from 'node:fs';
 import { holdSignals, takeSignals } from './cli/held-signals.ts';
 import { endProcess, replaceProcess, settleHeap } from './cli/runtime.ts';

@@ -1,6 +1,6 @@
 // The built program with what it loads late: what its build leaves out is missed nowhere else. test/logs-storm.test.ts has its outputs of logs.
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, it } from 'node:test';
@@ -19,6 +19,11 @@ describeLab('the built program', ['tls'], () => {
     await buildAgent(main);
   });
   after(() => rmSync(directory, { recursive: true }));
+
+  it('begins with a line that the env of every system understands', () => {
+    // BusyBox's has no -S, with which a first line could set variables and options.
+    assert.equal(readFileSync(main, 'utf8').split('\n', 1)[0], '#!/usr/bin/env node');
+  });
 
   it('creates an Eviction over TLS', () => assertEvicts({ main }));
 
