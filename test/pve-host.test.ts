@@ -1,5 +1,6 @@
 // A Proxmox VE host with real QEMU processes, monitors and interfaces, read from the host itself.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { after, before, it } from 'node:test';
 import { type Clock, SYSTEM_CLOCK } from '../src/base/clock.ts';
@@ -284,7 +285,15 @@ describeLab('a Proxmox VE host with real QEMU processes', ['pve'], () => {
 
   it('waits for its turn where others visit, and tries a full queue again', async () => {
     const path = lab.qmpPath(101);
-    const first = await hold(path);
+    // Visitors of the tests before may still be in the queue: once this one is greeted, none is.
+    const first = await waitFor(
+      () =>
+        hold(path).catch((error: NodeJS.ErrnoException) =>
+          error.code === 'EAGAIN' ? undefined : Promise.reject(error),
+        ),
+      () => 'the queue stays full',
+    );
+    await once(first, 'data');
     // The kernel lets two more wait, and refuses the next: that is us.
     const waiting = [await hold(path), await hold(path)];
     await assert.rejects(hold(path), { code: 'EAGAIN' });
