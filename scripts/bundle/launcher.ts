@@ -1,6 +1,7 @@
 // The launcher: src/main.ts and what it imports statically. Its one dynamic import loads the part `main`.
 import { join } from 'node:path';
 import { build, type Plugin } from 'esbuild';
+import { deferBuiltins } from './deferred-builtins.ts';
 import { COMMON, MAIN_PART, type PartOptions } from './parts.ts';
 import { ROOT } from './root.ts';
 
@@ -29,7 +30,7 @@ export async function bundleLauncher(
     format: 'cjs',
     charset: 'ascii',
     legalComments: 'none',
-    plugins: [loadMain(kind)],
+    plugins: [loadMain(kind), deferBuiltins()],
   });
   return outputFiles[0]!.text;
 }

@@ -3,6 +3,7 @@
 import { isBuiltin } from 'node:module';
 import { join } from 'node:path';
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
+import { deferBuiltins } from './deferred-builtins.ts';
 import { ROOT } from './root.ts';
 
 /** The part that the launcher loads. */
@@ -60,7 +61,7 @@ export async function bundleParts(options: PartOptions): Promise<Part[]> {
   const { metafile } = await build({ ...common, entryPoints, metafile: true });
   const lazy = findLazyPackages(metafile);
   const imported = new Map<string, Set<string>>();
-  const main = await build({ ...common, entryPoints, plugins: [redirectTo(lazy, imported)] });
+  const main = await build({ ...common, entryPoints, plugins: [redirectTo(lazy, imported), deferBuiltins()] });
   const parts = [partOf(MAIN_PART, main.outputFiles)];
   for (const [name, specifiers] of imported) {
     const getters = [...specifiers].map(

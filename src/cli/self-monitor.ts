@@ -21,6 +21,9 @@ interface MutableProcedureStats extends RpcProcedureStats {
   durationSumS: number;
 }
 
+/** `performance.timeOrigin` would load ten modules of Node.js. */
+const START_TIME_MS = Date.now() - process.uptime() * 1000;
+
 /** Starts with no call counted. */
 export function createSelfMonitor(): SelfMonitor {
   const procedures = new Map<string, MutableProcedureStats>();
@@ -63,7 +66,7 @@ function readProcess(): ProcessReport {
     // The directory's own descriptor is open while it is read.
     openFds: unlessAbsent(() => readdirSync('/proc/self/fd').length - 1),
     maxFds: unlessAbsent(readFdLimit),
-    startTimeMs: performance.timeOrigin,
+    startTimeMs: START_TIME_MS,
   };
 }
 

@@ -1,11 +1,16 @@
-import { realpath, stat } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { basename, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { errorCode } from '../../base/errno.ts';
 import type { LibvirtUri } from '../uri.ts';
 import type { DialContext, Dialled } from './dialled.ts';
 import { expandHome, type LocalUser } from './local-files.ts';
 import { abortedError, TransportError } from './transport-error.ts';
+
+// node:fs/promises takes some milliseconds to load, and a start needs it for nothing else.
+const resolvePath = promisify(realpath.native);
+const inspect = promisify(stat);
 
 /** The room for a path in Linux's `struct sockaddr_un`, less the final NUL. */
 const SOCKET_PATH_BYTES_MAX = 107;
@@ -94,7 +99,7 @@ async function dropAliases(paths: string[]): Promise<string[]> {
 
 async function resolveDirectory(path: string): Promise<string> {
   try {
-    return await realpath(path);
+    return await resolvePath(path);
   } catch {
     return path;
   }
@@ -175,7 +180,7 @@ async function describeDeadSocket({ path, error }: SocketFailure): Promise<strin
   if (code === 'EAGAIN') return 'the daemon takes no more connections now; it may hang';
   if (code !== 'ECONNREFUSED' && code !== 'ENOTSOCK') return `cannot connect (${code ?? String(error)})`;
   try {
-    if (!(await stat(path)).isSocket()) return 'this file is not a socket; check the path';
+    if (!(await inspect(path)).isSocket()) return 'this file is not a socket; check the path';
   } catch {
     // It vanished meanwhile; what the connect said still holds.
   }

@@ -1,4 +1,4 @@
-import { isIPv6, SocketAddress } from 'node:net';
+import { SocketAddress } from 'node:net';
 
 /** The network part of an IPv6 address, in groups: who has one address has the 2^64 of its /64 (RFC 4291, 2.5.4). */
 const NETWORK_GROUPS = 4;
@@ -8,7 +8,8 @@ const GROUPS = 8;
 export function clientOf(remoteAddress: string | undefined): string {
   if (remoteAddress === undefined) return 'unknown';
   const address = remoteAddress.replace(/%.*$/, '');
-  if (!isIPv6(address)) return address;
+  // Of what a socket has, addresses with a colon are IPv6. isIPv6() would compile an expression for some 10 ms, at the first request.
+  if (!address.includes(':')) return address;
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
   if (mapped !== undefined) return mapped;
   const [head = '', tail] = new SocketAddress({ address, family: 'ipv6' }).address.split('::');
