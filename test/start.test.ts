@@ -8,6 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import { buildAgent } from '../scripts/build.ts';
 import { PART_MARK } from '../scripts/bundle/file-store.ts';
 import { findLazyPackages } from '../scripts/bundle/parts.ts';
+import { createSimulator, DEMO_HOST } from '../src/sim/index.ts';
 import { Agent, runAgent } from './lab/agent.ts';
 
 const SERVICE_ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '131072' };
@@ -88,11 +89,17 @@ describe('the start of the built program', () => {
     assert.deepEqual([starts, parts], [1, ['main taken']]);
   });
 
-  it('serves from the code cache, in a process that replaced the first one, without SSH, YAML and fetch', async () => {
-    const { starts, parts, loaded } = await witness('serve', ['--libvirt.uri=test:///default']);
+  it('serves from the code cache, in a process that replaced the first one, without SSH, YAML, fetch, TLS and other modules of Node.js', async () => {
+    const simulator = createSimulator(DEMO_HOST);
+    const socket = join(directory, 'socket');
+    await simulator.listen({ path: socket });
+    const { starts, parts, loaded } = await witness('serve', [`--libvirt.uri=test+unix:///default?socket=${socket}`]);
+    await simulator.close();
     assert.deepEqual([starts, parts], [2, ['main taken']]);
     assert.deepEqual(
-      loaded.filter((name) => /undici|inspector\/|^https$|^http2$/.test(name)),
+      loaded.filter((name) =>
+        /undici|inspector\/|^(?:https|http2|tls|crypto|fs\/promises|perf_hooks|worker_threads)$/.test(name),
+      ),
       [],
     );
   });
