@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import promises from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -59,4 +61,36 @@ test('while files are rotated, no look misses one between two others', async () 
     rmSync(dir, { recursive: true });
   }
   assert.ok(looks > ROUNDS * 3, `${looks} looks`);
+});
+
+test('a log that gets a date between the list of names and the look at its files is not missed', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'virtlens-directory-'));
+  const path = join(dir, 'vm.log');
+  writeFileSync(path, 'x');
+  const { ino } = statSync(path);
+  const directory = new LogDirectory({
+    ...{ dir, isLive: (name) => name === 'vm.log', onChange: () => {}, clock: SYSTEM_CLOCK, logger: new KeptLog() },
+  });
+  const { readdir } = promises;
+  let isRotated = false;
+  const list = t.mock.method(promises, 'readdir', async (...args: Parameters<typeof readdir>) => {
+    const names = await readdir(...args);
+    if (!isRotated) {
+      renameSync(path, `${path}-20261121`);
+      writeFileSync(path, 'y');
+    }
+    isRotated = true;
+    return names;
+  });
+  syncBuiltinESMExports();
+  try {
+    await directory.lookAt('vm.log');
+    const inodes = directory.chains.get('vm.log')!.chain.files.map(({ inode }) => inode);
+    assert.deepEqual(inodes, [String(ino), String(statSync(path).ino)]);
+  } finally {
+    list.mock.restore();
+    syncBuiltinESMExports();
+    directory.close();
+    rmSync(dir, { recursive: true });
+  }
 });
