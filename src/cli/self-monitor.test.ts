@@ -26,3 +26,8 @@ it('reports what there is where there is no /proc', (t) => {
     syncBuiltinESMExports();
   }
 });
+
+it('knows when the process began', () => {
+  const { startTimeMs } = createSelfMonitor().report(0).process;
+  assert.ok(Math.abs(startTimeMs - performance.timeOrigin) < 1000, `${startTimeMs}, ${performance.timeOrigin}`);
+});
