@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
-import { link, mkdir, rename, rm } from 'node:fs/promises';
+import { link, mkdir, readdir, rm } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { dirname } from 'node:path';
 import { describeError, errorCode } from '../../base/errno.ts';
@@ -12,7 +12,9 @@ export interface StateDir {
   close(): void;
 }
 
-const LOCK = 'lock.sock';
+/** The lock of generation 1, 2, …: the last one counts. */
+const LOCK = /^lock\.(\d+)$/;
+const lockOf = (generation: number) => `lock.${generation}`;
 
 /**
  * Takes a directory for this process, and makes it when it is not there. The lock is a socket in it that listens as long as the process lives,
@@ -33,11 +35,11 @@ export async function openStateDir(path: string): Promise<StateDir> {
   }
   // A socket's path has 107 bytes at most, however long the directory's is.
   const short = (name: string) => `/proc/self/fd/${descriptor}/${name}`;
-  const own = `lock-${randomBytes(6).toString('hex')}.sock`;
+  const own = `new-${randomBytes(6).toString('hex')}`;
   try {
     const server = await listen(short(own));
     try {
-      await takeName(short, own);
+      await takeLock(short, own);
       return { path, close: () => void server.close() };
     } catch (error) {
       server.close();
@@ -71,29 +73,32 @@ async function makeDirectory(path: string): Promise<void> {
   }
 }
 
-/** Gives the own socket the name of the lock; throws an error without a code when another process has it. */
-async function takeName(short: (name: string) => string, own: string): Promise<void> {
-  try {
-    return await link(short(own), short(LOCK));
-  } catch (error) {
-    if (errorCode(error) !== 'EEXIST') throw error;
+/**
+ * Makes the own socket the lock of the generation after the last one, which nobody listens at any more; throws an error without a code when
+ * another process has it. A lock in use is never moved or removed, so of any number of processes that try this at once one gets it.
+ */
+async function takeLock(short: (name: string) => string, own: string): Promise<void> {
+  for (;;) {
+    const last = Math.max(0, ...(await generations(short)));
+    if (last > 0 && (await isListening(short(lockOf(last))))) throw new Error('the lock is held');
+    try {
+      await link(short(own), short(lockOf(last + 1)));
+    } catch (error) {
+      if (errorCode(error) !== 'EEXIST') throw error;
+      continue;
+    }
+    const all = await generations(short);
+    if (Math.max(...all) === last + 1) {
+      for (const old of all) if (old <= last) await rm(short(lockOf(old)), { force: true });
+      return;
+    }
+    // Others took this generation and ended, and a later one removed it, since the first look.
+    await rm(short(lockOf(last + 1)), { force: true });
   }
-  if (await isListening(short(LOCK))) throw new Error('the lock is held');
-  // Another process may be doing the same: who moves a living lock away puts it back.
-  const moved = `${own}.old`;
-  await rename(short(LOCK), short(moved)).catch(() => {});
-  if (await isListening(short(moved))) {
-    await link(short(moved), short(LOCK)).catch(() => {});
-    await rm(short(moved), { force: true });
-    throw new Error('the lock is held');
-  }
-  await rm(short(moved), { force: true });
-  try {
-    await link(short(own), short(LOCK));
-  } catch (error) {
-    if (errorCode(error) === 'EEXIST') throw new Error('the lock is held', { cause: error });
-    throw error;
-  }
+}
+
+async function generations(short: (name: string) => string): Promise<number[]> {
+  return (await readdir(short(''))).flatMap((name) => Number(LOCK.exec(name)?.[1] ?? []));
 }
 
 function listen(path: string): Promise<Server> {
@@ -112,7 +117,8 @@ function isListening(path: string): Promise<boolean> {
       resolve(isThere);
     };
     socket.once('connect', () => end(true));
-    socket.once('error', () => end(false));
+    // A queue that is full, or a right that is missing, says that somebody listens.
+    socket.once('error', (error) => end(!['ECONNREFUSED', 'ENOENT'].includes(errorCode(error) ?? '')));
   });
 }
 
