@@ -1,4 +1,4 @@
-// The bundle as it is shipped, scraped a thousand times: its memory and its files stay what they are.
+// The bundle as it is shipped, scraped more than a thousand times: its memory and its files stay what they are.
 import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,18 +10,20 @@ import { Agent } from './lab/agent.ts';
 import { parseSeries } from './lab/exposition.ts';
 
 const VMS = 200;
-const SCRAPES = 1000;
+const SCRAPES = 1300;
+/** V8 compiles what a scrape calls once after some 500 of them, all at once; what grows is judged by what comes after that. */
+const SETTLED_SCRAPES = 800;
 /**
  * The limit of the DaemonSet it is made for is 128 MiB; a quarter of that is left for bad days. Half of the scrapes stay below: what V8's threads
  * collect late on a busy machine comes on top for a while.
  */
 const MEDIAN_BYTES = 96 << 20;
-const MOST_BYTES = 112 << 20;
-/** What may come on top between the middle and the end: anything that leaks at every scrape is more. */
+const MOST_BYTES = 104 << 20;
+/** What may come on top from then to the end: anything that leaks at every scrape is more. */
 const GROWTH_BYTES = 6 << 20;
 const FEW_FILES = 4;
 
-it(`keeps its resident set under 96 MiB, and at most 112, with ${VMS} VMs after ${SCRAPES} scrapes`, {
+it(`keeps its resident set under 96 MiB, and at most 104, with ${VMS} VMs after ${SCRAPES} scrapes`, {
   skip: process.platform === 'linux' ? false : 'the resident set is read from /proc',
 }, async (context) => {
   const dir = mkdtempSync(join(tmpdir(), 'virtlens-memory-'));
@@ -47,9 +49,9 @@ it(`keeps its resident set under 96 MiB, and at most 112, with ${VMS} VMs after 
     const median = resident.toSorted((a, b) => a - b)[SCRAPES / 2]!;
     assert.ok(median > 30 << 20 && median < MEDIAN_BYTES, `the resident set had ${median} bytes in the middle`);
     assert.ok(most < MOST_BYTES, `the resident set reached ${most} bytes`);
-    const middle = Math.max(...resident.slice(SCRAPES / 2 - 100, SCRAPES / 2));
+    const settled = Math.max(...resident.slice(SETTLED_SCRAPES - 100, SETTLED_SCRAPES));
     const end = Math.min(...resident.slice(-100));
-    assert.ok(end - middle < GROWTH_BYTES, `it grew from ${middle} to ${end} bytes`);
+    assert.ok(end - settled < GROWTH_BYTES, `it grew from ${settled} to ${end} bytes`);
     // A connection to the scraper or to libvirt may come and go; a leak at every scrape would be a thousand.
     const [before, after] = [Math.max(...files.slice(0, 100)), Math.min(...files.slice(-10))];
     assert.ok(after <= before + FEW_FILES, `it keeps files open: ${before} at the start, ${after} at the end`);

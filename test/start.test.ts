@@ -78,7 +78,7 @@ describe('the start of the built program', () => {
     for (const args of [['--version'], ['version'], ['pve', '--version']]) {
       const { starts, parts, loaded } = await witness('version', args);
       assert.deepEqual([starts, parts], [1, []]);
-      for (const name of ['http', 'net', 'tls', 'zlib', 'tty', 'child_process', 'worker_threads']) {
+      for (const name of ['http', 'net', 'tls', 'zlib', 'tty', 'child_process', 'worker_threads', 'v8']) {
         assert.ok(!loaded.includes(name), `${args}: ${name}`);
       }
     }
