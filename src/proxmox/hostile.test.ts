@@ -79,7 +79,12 @@ const PARSERS: readonly ((text: string) => unknown)[] = [
       input,
     ]),
   (input) =>
-    readProcess({ userTicks: 1, systemTicks: 1, startTicks: 1, blockDelayTicks: 1, state: 'S' }, input, input, 100),
+    readProcess(
+      { userTicks: 1, systemTicks: 1, startTicks: 1, blockDelayTicks: 1, isEnding: false },
+      input,
+      input,
+      100,
+    ),
 ];
 
 it('reads whatever a file or a monitor says', () => {

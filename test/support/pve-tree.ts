@@ -12,6 +12,8 @@ export interface TreeProcess {
   /** Fields 14, 15 and 42 of stat. */
   readonly ticks?: readonly [user: number, system: number, blockDelay: number];
   readonly state?: string;
+  /** Field 9 of stat, the kernel's flags: 0x400000 (it may randomise addresses) unless told. */
+  readonly flags?: number;
   /** Lines of status instead of the usual ones. */
   readonly status?: string;
 }
@@ -70,6 +72,7 @@ export class PveTree implements Disposable {
     const fields = Array.from({ length: 52 }, () => '0');
     fields[3 - 3] = process.state ?? 'S';
     for (const [field, value] of [
+      [9, process.flags ?? 0x400000],
       [14, ticks[0]],
       [15, ticks[1]],
       [22, startTicks],

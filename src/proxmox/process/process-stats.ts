@@ -12,9 +12,12 @@ export interface ProcessStat {
   readonly startTicks: Int64;
   /** delayacct_blkio_ticks. */
   readonly blockDelayTicks: Int64 | undefined;
-  /** One letter: `R`, `S`, `D`, `Z` (it has ended), … */
-  readonly state: string;
+  /** It has ended, or is about to: its memory, files and connections go before its entry does. */
+  readonly isEnding: boolean;
 }
+
+/** The kernel's PF_EXITING (include/linux/sched.h) among the flags of a process, field 9: set before anything of it goes. */
+const FLAG_EXITING = 0x4;
 
 /** Reads /proc/PID/stat; undefined when it is not one. The name of the program, in brackets, may hold anything. */
 export function readStat(text: string | undefined): ProcessStat | undefined {
@@ -24,7 +27,9 @@ export function readStat(text: string | undefined): ProcessStat | undefined {
   const field = (number: number) => parseInt64(fields[number - 3]?.trimEnd() ?? '');
   const [userTicks, systemTicks, startTicks] = [field(14), field(15), field(22)];
   if (userTicks === undefined || systemTicks === undefined || startTicks === undefined) return undefined;
-  return { userTicks, systemTicks, startTicks, blockDelayTicks: field(42), state: fields[0]! };
+  const hasEnded = fields[0] === 'Z' || fields[0] === 'X';
+  const isEnding = hasEnded || (Number(field(9) ?? 0) & FLAG_EXITING) !== 0;
+  return { userTicks, systemTicks, startTicks, blockDelayTicks: field(42), isEnding };
 }
 
 /** Clock ticks as nanoseconds. */

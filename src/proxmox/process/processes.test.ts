@@ -27,6 +27,19 @@ it('finds VMs of any architecture, also those whose program was replaced, and no
   assert.deepEqual(found(new VmProcesses(new HostRoot(tree.dir))), ['100:31', '101:32', '200:30']);
 });
 
+it('does not count a process that is ending, whose connections close before it is a zombie', () => {
+  using tree = new PveTree();
+  tree.addProcess({ pid: 30, args: vmArgs(100) });
+  const processes = new VmProcesses(new HostRoot(tree.dir));
+  const { process } = processes.find()[0]!;
+  assert.equal(processes.isAlive(process), true);
+  for (const ending of [{ state: 'R', flags: 0x400004 }, { state: 'Z' }, { state: 'X' }]) {
+    tree.addProcess({ pid: 30, args: vmArgs(100), ...ending });
+    assert.equal(processes.isAlive(process), false, ending.state);
+    assert.deepEqual(found(processes), [], ending.state);
+  }
+});
+
 it('takes the process that the pid file names when two have one id, else the youngest', () => {
   using tree = new PveTree();
   tree.addProcess({ pid: 30, args: vmArgs(100), startTicks: 5 });

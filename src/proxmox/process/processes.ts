@@ -47,7 +47,7 @@ export class VmProcesses {
     for (const pid of this.#listPids()) {
       if (!this.#isEmulator(pid)) continue;
       const stat = readStat(this.#root.readKernelFile('proc', String(pid), 'stat'));
-      if (stat === undefined || stat.state === 'Z' || stat.state === 'X') continue;
+      if (stat === undefined || stat.isEnding) continue;
       const before = this.#known.get(pid);
       const entry = before?.startTicks === stat.startTicks ? before : this.#meet(pid, stat.startTicks);
       // A process that has just been forked or is ending has no arguments; they are asked for again.
@@ -69,7 +69,7 @@ export class VmProcesses {
   /** Whether the process that was seen still runs. */
   isAlive({ pid, startTicks }: VmProcess): boolean {
     const stat = readStat(this.#root.readKernelFile('proc', String(pid), 'stat'));
-    return stat?.startTicks === startTicks && stat.state !== 'Z' && stat.state !== 'X';
+    return stat?.startTicks === startTicks && !stat.isEnding;
   }
 
   #listPids(): number[] {
