@@ -1,11 +1,21 @@
 // What users get wrong: one line that names it and the fix; exit code 1 when it can never work, else the agent stays and retries.
 import assert from 'node:assert/strict';
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { Agent, runAgent } from './lab/agent.ts';
+import { Agent, AgentProcess, runAgent } from './lab/agent.ts';
+import { waitFor } from './lab/cage.ts';
 import { describeLab } from './lab/describe.ts';
 import { parseSeries } from './lab/exposition.ts';
 import { type LibvirtHost, startLibvirt } from './lab/libvirt.ts';
@@ -145,6 +155,44 @@ describe('a command line that cannot work', { concurrency: 2 }, () => {
       /'\/other'/,
       /test:\/\/\/default/,
     ));
+
+  it('refuses a state directory that cannot be made, and one that another process uses', async () => {
+    const kubeconfig = join(dir, 'kubeconfig');
+    writeFileSync(
+      kubeconfig,
+      JSON.stringify({
+        clusters: [{ name: 'c', cluster: { server: 'https://127.0.0.1:1' } }],
+        contexts: [{ name: 'c', context: { cluster: 'c', user: 'u' } }],
+        users: [{ name: 'u', user: {} }],
+        'current-context': 'c',
+      }),
+    );
+    const listen = '--web.listen-address=127.0.0.1:0';
+    const commands = {
+      events: ['events', '--libvirt.uri=test:///default'],
+      ha: ['ha', '--libvirt.uri=test:///default', '--node-name=n', `--kubernetes.kubeconfig=${kubeconfig}`, listen],
+      logs: ['logs', '--source=qemu', `--qemu.log-dir=${dir}`, listen],
+    };
+    for (const [name, args] of Object.entries(commands)) {
+      const taken = join(dir, `state-${name}`);
+      await using first = new AgentProcess([...args, `--state.dir=${taken}`]);
+      await waitFor(
+        () => (existsSync(taken) && readdirSync(taken).includes('lock.1') ? true : undefined),
+        () => first.log,
+      );
+      for (const [path, pattern] of [
+        ['/proc/virtlens/state', /--state\.dir "\/proc\/virtlens\/state" cannot be used: [^\n]+; name a directory/],
+        [taken, /--state\.dir \S+ is used by another virtlens: end that one, or give this one/],
+      ] as const) {
+        const { code, stderr } = await runAgent([...args, `--state.dir=${path}`]);
+        const lines = stderr.split('\n').filter((line) => line !== '' && !line.includes('level=INFO'));
+        assert.equal(lines.length, 1, stderr);
+        assert.match(lines[0]!, pattern);
+        assert.equal(code, 1);
+      }
+      assert.equal(first.hasEnded, false, first.log);
+    }
+  });
 
   it('retries where a daemon may come', async () => {
     const port = await findFreePort();

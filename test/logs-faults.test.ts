@@ -273,7 +273,7 @@ it('of several that start at once with one state directory, one runs and the oth
       );
       for (const agent of agents.filter(({ hasEnded }) => hasEnded)) {
         assert.equal((await agent.ended).code, 1);
-        assert.match(agent.log, /--state\.dir=\S+ is used by another virtlens logs: end that one, or give/);
+        assert.match(agent.log, /--state\.dir \S+ is used by another virtlens: end that one, or give/);
       }
       const [left] = agents.filter(({ hasEnded }) => !hasEnded);
       const count = messagesOf(left!).length;

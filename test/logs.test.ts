@@ -206,7 +206,7 @@ it('what cannot work is one line, and the exit code 1', async () => {
     [['--model=vm'], /--model cannot be "vm": it must be one of host, container/],
     [['--source=syslog'], /--source cannot be "syslog"/],
     [['--journal.dir=/a', '--journal.file=/b'], /exclude each other/],
-    [['--state.dir=/proc/none', LISTEN], /--state\.dir=\/proc\/none cannot be used: .*; name a directory/],
+    [['--state.dir=/proc/none', LISTEN], /--state\.dir "\/proc\/none" cannot be used: .*; name a directory/],
     [['--web.listen-address=nowhere'], /nowhere/],
   ] as const) {
     const { code, stdout, stderr } = await runAgent(['logs', ...args]);

@@ -1,4 +1,5 @@
 // What each error code means to a user, and what to do. The compiler refuses a code without an entry and an entry without a code.
+import type { StateDirError } from '../../src/base/state-dir.ts';
 import type { FlagError } from '../../src/cli/flags.ts';
 import type { DomainXmlError } from '../../src/collect/inventory/xml/domain-xml-error.ts';
 import type { TelegrafConfigError } from '../../src/commands/telegraf/telegraf-config.ts';
@@ -10,7 +11,6 @@ import type { QueueError } from '../../src/ha/queue/error.ts';
 import type { TransportError } from '../../src/libvirt/transports/transport-error.ts';
 import type { LibvirtUriError } from '../../src/libvirt/uri.ts';
 import type { LibvirtError } from '../../src/libvirt/wire/libvirt-error.ts';
-import type { LogsError } from '../../src/logs/error.ts';
 import type { DeliveryError } from '../../src/outputs/delivery.ts';
 import type { RotatingFileError } from '../../src/outputs/rotating-file.ts';
 import type { ProxmoxError } from '../../src/proxmox/error.ts';
@@ -30,13 +30,13 @@ interface ErrorClasses {
   readonly FlagError: FlagError;
   readonly LibvirtError: LibvirtError;
   readonly LibvirtUriError: LibvirtUriError;
-  readonly LogsError: LogsError;
   readonly PolicyError: PolicyError;
   readonly ProxmoxError: ProxmoxError;
   readonly QemuError: QemuError;
   readonly QueueError: QueueError;
   readonly RotatingFileError: RotatingFileError;
   readonly ScenarioError: ScenarioError;
+  readonly StateDirError: StateDirError;
   readonly TelegrafConfigError: TelegrafConfigError;
   readonly TransportError: TransportError;
   readonly WebError: WebError;
@@ -55,13 +55,13 @@ export const ERROR_CLASSES: Readonly<Record<keyof ErrorClasses, ErrorCode | unde
   FlagError: undefined,
   LibvirtError: undefined,
   LibvirtUriError: 'ERR_LIBVIRT_URI',
-  LogsError: undefined,
   PolicyError: 'ERR_HA_POLICY',
   ProxmoxError: undefined,
   QemuError: undefined,
   QueueError: undefined,
   RotatingFileError: undefined,
   ScenarioError: 'ERR_SCENARIO',
+  StateDirError: undefined,
   TelegrafConfigError: undefined,
   TransportError: undefined,
   WebError: undefined,
@@ -141,15 +141,15 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, Advice>> = {
       'The state directory of `virtlens ha` cannot be used. Without it a decision would not outlive a crash, so virtlens does not start.',
     fix: 'Check its owner and the free space: `ls -ld DIRECTORY; df DIRECTORY`. A pod needs a volume that stays on the node.',
   },
-  ERR_LOGS_STATE_DIR: {
+  ERR_STATE_DIR: {
     section: 'start',
-    means: 'The directory of the checkpoints of `virtlens logs` cannot be used.',
-    fix: 'Check its owner and the free space: `ls -ld DIRECTORY; df DIRECTORY`.',
+    means: 'The directory of `--state.dir` cannot be used.',
+    fix: 'Check its owner: `ls -ld DIRECTORY`. In a service use `StateDirectory=`; a pod needs a volume that stays on the node.',
   },
-  ERR_LOGS_STATE_LOCKED: {
+  ERR_STATE_LOCKED: {
     section: 'start',
-    means: 'Another `virtlens logs` uses the same state directory.',
-    fix: 'Find it with `pgrep -af "virtlens logs"`. End it, or give each a `--state.dir` of its own.',
+    means: 'Another `virtlens logs`, `ha` or `events` uses the same state directory.',
+    fix: 'Find it with `pgrep -af virtlens`. End it, or give each a `--state.dir` of its own.',
   },
 
   // ---- reaching libvirt

@@ -259,6 +259,12 @@ export const LOG_MESSAGES: Readonly<Record<string, Advice>> = {
   },
 
   // ---- events and the HA agent
+  'the state directory is not locked; give it to no other process': {
+    section: 'events',
+    means:
+      'The disk of `--state.dir` is full or broken, so virtlens cannot see whether another process uses the directory.',
+    fix: '`df DIRECTORY; df -i DIRECTORY; pgrep -af virtlens`. Make room and restart virtlens.',
+  },
   'the state directory cannot be written; events are kept in memory alone until it can': {
     section: 'events',
     means:

@@ -1,7 +1,8 @@
-import { access, constants, type FileHandle, mkdir, open, readFile, rename, stat } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { access, constants, type FileHandle, open, readFile, rename, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { describeError, errorCode } from '../base/errno.ts';
+import { describeError } from '../base/errno.ts';
+import { makeDirectory, mayHeal } from '../base/state-dir.ts';
 import { quote } from '../base/text.ts';
 import { EventsError } from './error.ts';
 
@@ -13,8 +14,6 @@ const HEADER = 'virtlens-events-1';
 const SIZE_MAX = 512 * 1024 * 1024;
 /** The journal is written anew when it has grown by this and to twice its size. */
 const GROWTH_MIN = 1024 * 1024;
-/** Errors of a disk that may heal. Any other one at the start is a directory that virtlens cannot use. */
-const MAY_HEAL: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT', 'EIO', 'EMFILE', 'ENFILE', 'ENOMEM']);
 
 /** What was read at the start. */
 export interface JournalContents {
@@ -63,7 +62,7 @@ export class Journal {
     } catch (error) {
       const { code, path } = error as NodeJS.ErrnoException;
       if (error instanceof EventsError) throw error;
-      if ((code === 'ENOENT' && path === this.path) || MAY_HEAL.has(code)) return undefined;
+      if ((code === 'ENOENT' && path === this.path) || mayHeal(error)) return undefined;
       throw new EventsError(
         'ERR_EVENTS_STATE_DIR',
         `--state.dir ${quote(this.#dir)} cannot be used: ${describeError(error)}; give a directory that this user may write to`,
@@ -180,20 +179,6 @@ function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-/** As `mkdir -p`. Node's own goes round for ever where a parent that is there says ENOENT, as /proc does. */
-async function makeDirectory(dir: string): Promise<void> {
-  const make = () => mkdir(dir, { mode: 0o700 });
-  try {
-    await make();
-  } catch (error) {
-    const code = errorCode(error);
-    if (code === 'EEXIST') return;
-    if (code !== 'ENOENT' || (await exists(dirname(dir)))) throw error;
-    await makeDirectory(dirname(dir));
-    await make();
-  }
 }
 
 async function syncDirectory(dir: string): Promise<void> {

@@ -3,10 +3,10 @@ import type { Readable } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { Reported } from '../base/reported.ts';
+import { openStateDir, type StateDir } from '../base/state-dir.ts';
 import type { LogSink } from '../model/log-sink.ts';
 import type { MetricFamily } from '../model/metric.ts';
 import { Checkpoint } from './checkpoint/checkpoint.ts';
-import { openStateDir, type StateDir } from './checkpoint/state-lock.ts';
 import { AbnormalEnds } from './delivery/abnormal-ends.ts';
 import { Lane } from './delivery/lane.ts';
 import { logFamilies, type SourceStatus } from './delivery/log-families.ts';
@@ -62,10 +62,10 @@ interface FileGroup {
 
 /**
  * Reads logs and delivers them to sinks until it is closed.
- * @throws LogsError when the state directory cannot be used
+ * @throws StateDirError when the state directory cannot be used
  */
 export async function openLogReader(options: LogReaderOptions): Promise<LogReader> {
-  const state = await openStateDir(options.stateDir);
+  const state = await openStateDir(options.stateDir, options.logger);
   try {
     return await start(options, state);
   } catch (error) {

@@ -1,6 +1,7 @@
 import type { Writable } from 'node:stream';
 import { errorCode } from '../../base/errno.ts';
 import { VirtlensError } from '../../base/error.ts';
+import { openStateDir, type StateDir } from '../../base/state-dir.ts';
 import { waitFor } from '../../base/waiting.ts';
 import type { Command } from '../../cli/command.ts';
 import { logUncaughtExceptions, openLog } from '../../cli/log/log-output.ts';
@@ -48,11 +49,13 @@ async function printEvents(config: EventsConfig, machine: Machine): Promise<numb
   const connector = openConnector({ uri, isHopeless: canNeverWork, clock, logger });
   // While the daemon is away nothing else may keep the process alive.
   const keepAlive = setInterval(() => {}, 2 ** 30);
+  let state: StateDir | undefined;
   try {
+    state = stateDir === undefined ? undefined : await openStateDir(stateDir, logger);
     const stream = await openEventStream({
       connector,
       consumer: createPrinter(config, stdout, () => stop(0)),
-      stateDir,
+      stateDir: state?.path,
       // The machine's own boots are the host's only if it is the host.
       bootId: uri.transport === 'unix' ? machine.bootId : undefined,
       // What comes after the last one of a count is not taken.
@@ -71,6 +74,7 @@ async function printEvents(config: EventsConfig, machine: Machine): Promise<numb
     return code;
   } finally {
     await connector.close();
+    state?.close();
     clearInterval(keepAlive);
   }
 }

@@ -1,5 +1,6 @@
 import { VirtlensError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
+import { openStateDir, type StateDir } from '../../base/state-dir.ts';
 import type { Command } from '../../cli/command.ts';
 import { logUncaughtExceptions, openLog } from '../../cli/log/log-output.ts';
 import { createLogger } from '../../cli/log/logging.ts';
@@ -60,6 +61,7 @@ async function serve(config: HaConfig, machine: Machine): Promise<number> {
   );
   for (const notice of config.notices) logger.warn(notice);
   const connector = openConnector({ uri: config.uri, isHopeless: canNeverWork, clock, logger });
+  let state: StateDir | undefined;
   let worker: HaWorker | undefined;
   let parts: Parts | undefined;
   let web: WebServer | undefined;
@@ -68,7 +70,8 @@ async function serve(config: HaConfig, machine: Machine): Promise<number> {
     web = await openWeb(config, () => parts, machine, logger);
     logUncaughtExceptions(machine, logger);
     machine.onSignal(['SIGHUP'], () => web?.reload());
-    worker = config.isDryRun ? undefined : await openWorker(config, machine, logger);
+    state = config.isDryRun ? undefined : await openStateDir(config.stateDir, logger);
+    worker = state && (await openWorker(config, state, machine, logger));
     const agent = new HaAgent({
       policy: config.policy,
       sink: worker?.queue ?? createDryRun(config.nodeName, logger),
@@ -79,7 +82,7 @@ async function serve(config: HaConfig, machine: Machine): Promise<number> {
     const stream = await openEventStream({
       connector,
       consumer: agent,
-      stateDir: config.isDryRun ? undefined : config.stateDir,
+      stateDir: state?.path,
       // The machine's own boots are the host's only if it is the host.
       bootId: config.uri.transport === 'unix' ? machine.bootId : undefined,
       clock,
@@ -102,17 +105,22 @@ async function serve(config: HaConfig, machine: Machine): Promise<number> {
     await worker?.close();
     await closing;
     await connector.close();
+    state?.close();
   }
 }
 
 /** @throws ClusterConfigError, QueueError */
-async function openWorker(config: HaConfig, { env, clock }: Machine, logger: Logger): Promise<HaWorker> {
-  const { nodeName, maintenance, stateDir, queueMax, parked } = config;
+async function openWorker(
+  config: HaConfig,
+  state: StateDir,
+  { env, clock }: Machine,
+  logger: Logger,
+): Promise<HaWorker> {
+  const { nodeName, maintenance, queueMax, parked } = config;
   // Late, with the packages that it needs: a dry run and the other commands, which share one part with this, go without.
   const { openCluster } = await import('../../ha/kubernetes/open-cluster.ts');
   const cluster = await openCluster(config.cluster, { env, clock });
-  const disk = await openDisk(stateDir);
-  const queue = await DurableQueue.open({ disk, entriesMax: queueMax, parked, clock, logger });
+  const queue = await DurableQueue.open({ disk: openDisk(state.path), entriesMax: queueMax, parked, clock, logger });
   return new HaWorker({ cluster, queue, nodeName, maintenance, clock, logger, random: Math.random });
 }
 

@@ -1,8 +1,6 @@
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describeError, errorCode } from '../../base/errno.ts';
-import { cut, quote } from '../../base/text.ts';
-import { QueueError } from './error.ts';
+import { errorCode } from '../../base/errno.ts';
 
 /** The file system as the journal uses it: files of one directory, by name. Every operation may fail, and the process may end at each. */
 export interface Disk {
@@ -25,22 +23,8 @@ export interface DiskFile {
   close(): Promise<void>;
 }
 
-const PATH_SHOWN_MAX = 200;
-
-/**
- * A directory of this machine; it is made when it is missing, for this user alone.
- * @throws QueueError
- */
-export async function openDisk(path: string): Promise<Disk> {
-  try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw new QueueError(
-      'ERR_HA_STATE_DIR',
-      `--state.dir ${quote(cut(path, PATH_SHOWN_MAX))} cannot be made: ${describeError(error)}; make it, or give another`,
-      { cause: error },
-    );
-  }
+/** A directory of this machine. */
+export function openDisk(path: string): Disk {
   return {
     path,
     async read(name) {

@@ -1,8 +1,9 @@
 // Whether an SSH server is the one that was trusted before: known_hosts files, and the ways to say that it does not matter.
-import { appendFile, mkdir } from 'node:fs/promises';
+import { appendFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ServerHostKeyAlgorithm } from 'ssh2';
 import { describeError } from '../../../base/errno.ts';
+import { makeDirectory } from '../../../base/state-dir.ts';
 import type { LibvirtUri } from '../../uri.ts';
 import { expandHome, type LocalUser, readOptionalFile, readRequiredFile } from '../local-files.ts';
 import type { TcpTarget } from '../tcp.ts';
@@ -114,7 +115,7 @@ function place(line: KnownHostsLine): string {
 /** Adds a line on its own, also to a file whose last line has no end. */
 async function addKnownHost(file: string, name: string, key: Buffer): Promise<TransportError | undefined> {
   try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    await makeDirectory(dirname(file));
     const existing = await readOptionalFile(file, 'the known hosts file');
     const separator = existing && existing.length > 0 && existing.at(-1) !== 0x0a ? '\n' : '';
     await appendFile(file, `${separator}${name} ${keyTypeOf(key)} ${key.toString('base64')}\n`, { mode: 0o600 });
