@@ -48,8 +48,9 @@ describeLab('Logs that a real virtlogd rotates by its defaults', ['libvirt', 'bu
       200_000,
     );
     await host.virsh('destroy', 'counting');
+    // virtlogd may write what QEMU said last behind the end.
     await waitFor(
-      () => (agent.stdout.includes('reason=destroyed') ? true : undefined),
+      () => (['reason=destroyed', `counted ${LINES} `].every((text) => agent.stdout.includes(text)) ? true : undefined),
       () => `the end does not come: ${agent.stdout.slice(-500)}`,
     );
     const page = await agent.metrics();
