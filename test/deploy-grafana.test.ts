@@ -107,7 +107,7 @@ describeLab('the dashboards of deploy/grafana', ['libvirt', 'busy-guest', 'prome
       const expr = /^query_result\(([\s\S]*)\)$/.exec(query as string)?.[1];
       if (expr === undefined) continue;
       it(`${name}: the variable ${variable} has values`, async () => {
-        const samples = await prometheus.query(fillIn(expr));
+        const samples = await prometheus.queryUntil(fillIn(expr));
         assert.ok(samples.length > 0 && samples.every(({ labels }) => labels[variable] !== undefined), expr);
       });
     }
