@@ -1,3 +1,4 @@
+import type { Clock } from '../../base/clock.ts';
 import { VirtlensError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
 import { openStateDir, type StateDir } from '../../base/state-dir.ts';
@@ -11,6 +12,7 @@ import { VERSION } from '../../cli/version.ts';
 import type { Connector } from '../../connection/connector.ts';
 import { type EventStream, openEventStream } from '../../events/event-stream.ts';
 import { HaAgent } from '../../ha/agent.ts';
+import type { Cluster } from '../../ha/cluster.ts';
 import { createDryRun } from '../../ha/dry-run.ts';
 import { openDisk } from '../../ha/queue/disk.ts';
 import { DurableQueue } from '../../ha/queue/queue.ts';
@@ -70,8 +72,14 @@ async function serve(config: HaConfig, machine: Machine): Promise<number> {
     web = await openWeb(config, () => parts, machine, logger);
     logUncaughtExceptions(machine, logger);
     machine.onSignal(['SIGHUP'], () => web?.reload());
-    state = config.isDryRun ? undefined : await openStateDir(config.stateDir, logger);
-    worker = state && (await openWorker(config, state, machine, logger));
+    if (!config.isDryRun) {
+      // Late, with the packages that it needs: a dry run and the other commands, which share one part with this, go without.
+      const { openCluster } = await import('../../ha/kubernetes/open-cluster.ts');
+      // Before the state directory: a start that fails for its configuration leaves nothing behind.
+      const cluster = await openCluster(config.cluster, machine);
+      state = await openStateDir(config.stateDir, logger);
+      worker = await openWorker(config, cluster, state, clock, logger);
+    }
     const agent = new HaAgent({
       policy: config.policy,
       sink: worker?.queue ?? createDryRun(config.nodeName, logger),
@@ -109,18 +117,15 @@ async function serve(config: HaConfig, machine: Machine): Promise<number> {
   }
 }
 
-/** @throws ClusterConfigError, QueueError */
+/** @throws QueueError */
 async function openWorker(
-  config: HaConfig,
-  state: StateDir,
-  { env, clock }: Machine,
+  { nodeName, maintenance, queueMax, parked }: HaConfig,
+  cluster: Cluster,
+  { path }: StateDir,
+  clock: Clock,
   logger: Logger,
 ): Promise<HaWorker> {
-  const { nodeName, maintenance, queueMax, parked } = config;
-  // Late, with the packages that it needs: a dry run and the other commands, which share one part with this, go without.
-  const { openCluster } = await import('../../ha/kubernetes/open-cluster.ts');
-  const cluster = await openCluster(config.cluster, { env, clock });
-  const queue = await DurableQueue.open({ disk: openDisk(state.path), entriesMax: queueMax, parked, clock, logger });
+  const queue = await DurableQueue.open({ disk: openDisk(path), entriesMax: queueMax, parked, clock, logger });
   return new HaWorker({ cluster, queue, nodeName, maintenance, clock, logger, random: Math.random });
 }
 
