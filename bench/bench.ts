@@ -132,10 +132,8 @@ function readOptions(argv: readonly string[]): Options | string {
 }
 
 function header(argv: readonly string[]): string {
-  const command = [
-    'npm run bench',
-    ...(argv.length > 0 ? ['--', ...argv.filter((arg) => arg !== '--write-docs')] : []),
-  ];
+  const options = argv.filter((arg) => arg !== '--write-docs');
+  const command = ['npm run bench', ...(options.length > 0 ? ['--', ...options] : [])];
   return [
     `## The last run: ${new Date().toISOString().slice(0, 10)}`,
     '',
