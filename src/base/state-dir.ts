@@ -46,7 +46,7 @@ export async function openStateDir(path: string, logger: Logger): Promise<StateD
     return { path, close: await lock(path, logger) };
   } catch (error) {
     if (error instanceof StateDirError) throw error;
-    const message = `${flagOf(path)} cannot be used: ${describeError(error)}; name a directory that this user can write to`;
+    const message = `--state.dir ${shown(path)} cannot be used: ${describeError(error)}; name a directory that this user can write to`;
     throw new StateDirError('ERR_STATE_DIR', message, { cause: error });
   }
 }
@@ -72,12 +72,12 @@ async function lock(path: string, logger: Logger): Promise<() => void> {
     if (error instanceof LockHeld) {
       throw new StateDirError(
         'ERR_STATE_LOCKED',
-        `${flagOf(path)} is used by another virtlens: end that one, or give this one a directory of its own`,
+        `--state.dir ${shown(path)} is used by another virtlens: end that one, or give this one a directory of its own`,
       );
     }
     if (!mayHeal(error)) throw error;
     logger.warn('the state directory is not locked; give it to no other process', {
-      directory: path,
+      directory: cut(path, PATH_SHOWN_MAX),
       err: describeError(error),
     });
     return () => {};
@@ -86,8 +86,8 @@ async function lock(path: string, logger: Logger): Promise<() => void> {
   }
 }
 
-function flagOf(path: string): string {
-  return `--state.dir ${quote(cut(path, PATH_SHOWN_MAX))}`;
+function shown(path: string): string {
+  return quote(cut(path, PATH_SHOWN_MAX));
 }
 
 class LockHeld extends Error {}
