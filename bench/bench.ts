@@ -65,13 +65,6 @@ async function main(argv: readonly string[]): Promise<number> {
     await buildBinary(binary);
     const programs = {
       'node virtlens.js': [process.execPath, bundle],
-      'virtlens.js as a service': [
-        'env',
-        'MALLOC_ARENA_MAX=1',
-        'MALLOC_TRIM_THRESHOLD_=131072',
-        process.execPath,
-        bundle,
-      ],
       'the executable': [binary],
     };
     const starts = await measureStarts({ programs, bundle, rounds: simulatedScrapes, say });

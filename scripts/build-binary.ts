@@ -4,7 +4,6 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
-import { START_FLAGS } from '../src/cli/runtime.ts';
 import { bundleAgent } from './build.ts';
 import { bundleLauncher } from './bundle/launcher.ts';
 import { MAIN_PART } from './bundle/parts.ts';
@@ -34,7 +33,6 @@ export async function buildBinary(outfile: string): Promise<void> {
       disableExperimentalSEAWarning: true,
       useSnapshot: false,
       useCodeCache: true,
-      execArgv: START_FLAGS,
       assets,
     };
     execFileSync(process.execPath, ['--build-sea', write('sea.json', JSON.stringify(config))], {

@@ -2,10 +2,10 @@
 // The start of the process. In the shipped file this and what it imports statically is a small launcher; the rest is compiled when it is needed.
 import { writeSync } from 'node:fs';
 import { holdSignals, takeSignals } from './cli/held-signals.ts';
-import { endProcess, replaceProcess, settleHeap } from './cli/runtime.ts';
+import { endProcess, settleHeap } from './cli/runtime.ts';
 import { findCommand } from './commands/index.ts';
 import { readProgramArguments } from './commands/programs.ts';
-import { isInformation, readVersionLine } from './commands/requests.ts';
+import { readVersionLine } from './commands/requests.ts';
 
 const argv = readProgramArguments(process.argv);
 const versionLine = readVersionLine(argv);
@@ -13,7 +13,6 @@ if (versionLine === undefined) start();
 else printVersion(versionLine);
 
 function start(): void {
-  if (!isInformation(argv)) replaceProcess();
   const heldSignals = findCommand(argv)?.heldSignals ?? [];
   // A signal may come before the rest is loaded.
   holdSignals(heldSignals);

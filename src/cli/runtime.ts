@@ -1,16 +1,13 @@
-import { isSea } from 'node:sea';
 import { setFlagsFromString } from 'node:v8';
 
 /*
- * What makes Node.js small enough for a host's agent; measured with 200 VMs scraped without a pause, the resident set is 92 MB with
- * these settings and 180 MB without, for a fifth more CPU.
+ * What makes Node.js small enough for a host's agent; measured with 200 VMs scraped without a pause, the resident set is 98 MB with
+ * these settings and 180 MB without, for a fifth more CPU. The units and the image also set malloc's variables, which can only be given from
+ * outside (MALLOC_ARENA_MAX, MALLOC_TRIM_THRESHOLD_): 4 MB less.
  *
- * Node.js and virtlens start from code caches, and V8 takes none that was made with other flags. Flags that V8 counts among these are
- * therefore set when the modules are loaded (`settleHeap`).
+ * Node.js and virtlens start from code caches, and V8 takes none that was made with other flags. The flags are therefore set when the
+ * modules are loaded (`settleHeap`).
  */
-
-/** How large the young generation of a large host may become. It is no matter to code caches. */
-export const START_FLAGS = ['--max-semi-space-size=16'] as const;
 
 /**
  * - A young generation that does not grow and a heap that grows in small steps: what a scrape leaves behind is collected soon, not saved
@@ -30,30 +27,6 @@ const LARGE_HOST = ['--semi-space-growth-factor=2', '--heap-growing-percent=100'
 const LARGE_HOST_VMS = 500;
 /** where the process may have so much memory; a host of 1,000 VMs needs half of it then. */
 const LARGE_HOST_BYTES = 256 * 2 ** 20;
-
-/** The C library keeps freed memory, and apart for every thread, by default. */
-const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '131072' } as const;
-
-/**
- * Replaces the process by itself with the environment and the flags above, before anything else is loaded: they can only be given at its
- * start, and nobody should have to know them. The process keeps its id, its streams and its arguments. It does nothing where the system
- * cannot do that, where the environment is set already, as a service's unit does to save the second start, and in the single executable.
- */
-export function replaceProcess(): void {
-  const { execArgv, execPath, argv, env, execve } = process;
-  if (execve === undefined || process.platform === 'win32' || isSea()) return;
-  if (Object.keys(ENVIRONMENT).every((name) => env[name] !== undefined)) return;
-  // Node.js closes at execve what it inherited beyond the standard streams: sockets of systemd would be lost.
-  if (env.LISTEN_PID === String(process.pid)) return;
-  try {
-    execve.call(process, execPath, [execPath, ...START_FLAGS, ...execArgv, ...argv.slice(1)], {
-      ...ENVIRONMENT,
-      ...env,
-    });
-  } catch {
-    // A system that forbids it (a seccomp filter, say) gets the same agent, a little larger.
-  }
-}
 
 /** Sets what must wait until the modules are loaded. */
 export function settleHeap(): void {

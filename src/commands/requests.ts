@@ -11,8 +11,3 @@ export function readVersionLine(argv: readonly string[]): string | undefined {
     return undefined;
   return info.isVersionBare === true ? `${VERSION}\n` : `virtlens ${VERSION}\n`;
 }
-
-/** Whether a command line asks for help, which is printed and that is all. */
-export function isInformation(argv: readonly string[]): boolean {
-  return argv[0] === 'help' || asksFor(argv, ...HELP_ARGUMENTS);
-}
