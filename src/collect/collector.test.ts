@@ -73,7 +73,7 @@ describe('a collection', () => {
   });
 
   it('costs one when fifty ask at once', async () => {
-    await using host = new SimulatedHost(running(20), EVERYTHING);
+    await using host = new SimulatedHost(running(10), EVERYTHING);
     await host.collect();
     await host.pass(15_000);
     host.takeCalls();
@@ -84,7 +84,7 @@ describe('a collection', () => {
       Promise.all(Array.from({ length: 50 }, () => host.collector.collect({ deadlineMs: 9_500 }))),
     );
     assert.deepEqual(host.takeCalls(), alone);
-    assert.ok(snapshots.every((snapshot) => snapshot.up && snapshot.domains.length === 20));
+    assert.ok(snapshots.every((snapshot) => snapshot.up && snapshot.domains.length === 10));
     assert.equal(new Set(snapshots).size, 1);
   });
 
@@ -115,6 +115,26 @@ describe('a collection', () => {
       Object.keys(stats).filter((key) => stats[key as keyof typeof stats] !== undefined),
       ['state', 'interfaceCount', 'interfaces'],
     );
+  });
+
+  it('asks all VMs of a small host for jobs every time, each VM of a larger one once a minute, and one with a job always', async () => {
+    const wanted = new Set<CollectedName>([...STATS_GROUPS, 'jobs']);
+    /** How many are asked in each of nine collections, ten seconds apart. */
+    const asked = async (host: SimulatedHost) => {
+      const counts: number[] = [];
+      for (let i = 0; i < 9; i++) {
+        await host.collect();
+        counts.push(host.takeCalls().domainGetJobInfo ?? 0);
+        await host.pass(10_000);
+      }
+      return counts;
+    };
+    await using small = new SimulatedHost(running(16), { wanted });
+    assert.deepEqual(await asked(small), Array(9).fill(16));
+    await using large = new SimulatedHost(running(40), { wanted });
+    assert.deepEqual(await asked(large), [16, 16, 8, 0, 0, 0, 16, 16, 8]);
+    large.simulator.hypervisor.migrate('vm-004', { durationMs: 600_000 });
+    assert.deepEqual(await asked(large), [1, 1, 1, 16, 17, 9, 1, 1, 1]);
   });
 
   it('without groups makes no statistics call, and knows all the same who runs and whether libvirt is there', async () => {

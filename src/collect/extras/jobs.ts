@@ -7,8 +7,10 @@ import type { DomainRecord } from '../inventory/domain-record.ts';
 import { MESSAGE_MAX, NAME_MAX } from '../log-text.ts';
 import type { Extra, ExtraTask } from './extra.ts';
 
-/** VMs without a known job that are asked for one in each collection, in turn: hosts of this size are asked whole every time. */
+/** VMs without a known job that are asked for one in each collection, in turn: hosts of this size are asked whole every time, */
 const SWEEP = 16;
+/** and the VMs of a larger one no more often than this each: a call costs libvirtd a tenth of what a VM's statistics do. */
+const LOOK_MS = 60_000;
 /** How long a collection waits for one VM's job: the call waits for a job that is held. */
 const WAIT_MS = 500;
 /** virDomainJobType: no job, and the ones that speak of a job that is over. */
@@ -17,12 +19,14 @@ const JOB_COMPLETED = 3;
 
 /**
  * Asks for the job in progress (migration, backup, dump) of the VMs that may have one: those that had one, those that an event or a
- * held job hints at, and a few others in turn. One call at a time, because the call waits for a job that is held: a VM that hangs
+ * held job hints at, and others in turn. One call at a time, because the call waits for a job that is held: a VM that hangs
  * must cost one worker, and stop nothing but this task. What it reads is kept in the records.
  */
 export class JobReader implements Extra {
   readonly #kind: LineKind;
   #sweepFrom = 0;
+  /** When a VM was asked last, monotonic. */
+  readonly #askedMs = new WeakMap<DomainRecord, number>();
 
   constructor(kind: LineKind) {
     this.#kind = kind;
@@ -37,11 +41,12 @@ export class JobReader implements Extra {
     const wanted = new Set(
       active.filter((record) => record.job !== undefined || hinted.has(record) || record.state === 'partial'),
     );
-    for (let i = 0; i < Math.min(SWEEP, active.length); i++) wanted.add(active[this.#sweepFrom++ % active.length]!);
-    for (const record of wanted) {
+    const sweep = active.length <= SWEEP ? active : this.#nextInTurn(active, clock.monotonicMs() - LOOK_MS);
+    for (const record of wanted.union(new Set(sweep))) {
       if (record.state === 'quarantined') continue;
       const place = signal.aborted ? undefined : session.takePlace(this.#kind);
       if (place === undefined) return false;
+      this.#askedMs.set(record, clock.monotonicMs());
       const outcome = await waitFor(readJob(record, place, task), clock, { signal, timeoutMs: WAIT_MS });
       if (outcome === 'unsupported') return true;
       if (outcome !== 'done') {
@@ -50,6 +55,16 @@ export class JobReader implements Extra {
       }
     }
     return true;
+  }
+
+  /** The next of these that were not asked after `beforeMs`. */
+  #nextInTurn(active: readonly DomainRecord[], beforeMs: number): DomainRecord[] {
+    const due: DomainRecord[] = [];
+    for (let i = 0; i < active.length && due.length < SWEEP; i++) {
+      const record = active[this.#sweepFrom++ % active.length]!;
+      if ((this.#askedMs.get(record) ?? Number.NEGATIVE_INFINITY) <= beforeMs) due.push(record);
+    }
+    return due;
   }
 }
 
