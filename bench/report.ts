@@ -12,6 +12,8 @@ import type { Cost } from './subject.ts';
 const TARGET = {
   wallRatio: 0.4,
   daemonCpuRatio: 0.55,
+  /** With the default families, which are four times as many. */
+  daemonCpuDefaultRatio: 0.7,
   ownCpuRatio: 0.15,
   hungFirstMs: 3_000,
   /** Of the same scrapes without a hung VM: of their median and of their 95th percentile. */
@@ -27,10 +29,16 @@ const TARGET = {
 } as const;
 
 export function reportRealVms({ peer, same, all, hangs }: RealResult, vms: number, scrapes: number): string {
-  const rows: readonly (readonly [string, (cost: Cost) => number, (value: number) => string, number?])[] = [
+  const rows: readonly (readonly [string, (cost: Cost) => number, (value: number) => string, number?, number?])[] = [
     ['wall time, median', (cost) => cost.wallMedianMs, milliseconds, TARGET.wallRatio],
     ['wall time, 95th percentile', (cost) => cost.wallP95Ms, milliseconds],
-    ['CPU of libvirtd a scrape', (cost) => cost.daemonCpuMs, milliseconds, TARGET.daemonCpuRatio],
+    [
+      'CPU of libvirtd a scrape',
+      (cost) => cost.daemonCpuMs,
+      milliseconds,
+      TARGET.daemonCpuRatio,
+      TARGET.daemonCpuDefaultRatio,
+    ],
     ['own CPU a scrape', (cost) => cost.ownCpuMs, milliseconds, TARGET.ownCpuRatio],
     ['resident set', (cost) => cost.residentBytes, mebibytes],
     ['samples', (cost) => cost.samples, String],
@@ -38,19 +46,22 @@ export function reportRealVms({ peer, same, all, hangs }: RealResult, vms: numbe
     ['bytes on the wire', (cost) => cost.wireBytes, kibibytes],
   ];
   const costs = table(
-    ['', 'peer', 'virtlens, same families', '÷ peer', 'target', 'virtlens, default families', '÷ peer'],
-    rows.map(([name, read, print, target]) => {
-      const ratio = read(same) / read(peer);
-      return [
-        name,
-        print(read(peer)),
-        print(read(same)),
-        ratio.toFixed(2),
-        target === undefined ? '' : `≤ ${target.toFixed(2)}: ${verdict(ratio <= target)}`,
-        print(read(all)),
-        (read(all) / read(peer)).toFixed(2),
-      ];
-    }),
+    ['', 'peer', 'virtlens, same families', '÷ peer', 'target', 'virtlens, default families', '÷ peer', 'target'],
+    rows.map(([name, read, print, target, targetOfAll]) => [
+      name,
+      print(read(peer)),
+      ...[
+        { cost: same, most: target },
+        { cost: all, most: targetOfAll },
+      ].flatMap(({ cost, most }) => {
+        const ratio = read(cost) / read(peer);
+        return [
+          print(read(cost)),
+          ratio.toFixed(2),
+          most === undefined ? '' : `≤ ${most.toFixed(2)}: ${verdict(ratio <= most)}`,
+        ];
+      }),
+    ]),
   );
   return [
     `### ${vms} running VMs, two disks and a bridged NIC each`,
