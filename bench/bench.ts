@@ -48,19 +48,25 @@ async function main(argv: readonly string[]): Promise<number> {
     const bundle = join(dir, 'virtlens.mjs');
     await buildAgent(bundle);
     await installSystemPackages(BENCH_PACKAGES);
-    const sections = [header(argv)];
+    const sections: string[] = [];
+    // What is measured is printed at once: a later part may fail.
+    const add = (section: string) => {
+      sections.push(section);
+      process.stdout.write(`${section}\n\n`);
+    };
+    add(header(argv));
     const reason = unavailable('libvirt', 'exporter');
     let peerCpuPerVmMs: number | undefined;
     if (reason === false) {
       const real = await measureRealVms({ bundle, vms, scrapes, say });
       peerCpuPerVmMs = real.peer.ownCpuMs / vms;
-      sections.push(reportRealVms(real, vms, scrapes));
+      add(reportRealVms(real, vms, scrapes));
     } else {
-      sections.push(`### Running VMs\n\nNot measured: ${reason}.`);
+      add(`### Running VMs\n\nNot measured: ${reason}.`);
     }
     const simulated = await measureSimulatedVms({ bundle, scrapes: simulatedScrapes, say });
-    sections.push(reportSimulatedVms(simulated, simulatedScrapes, peerCpuPerVmMs));
-    sections.push(reportSmallHosts(await measureSmallHosts({ bundle, say })));
+    add(reportSimulatedVms(simulated, simulatedScrapes, peerCpuPerVmMs));
+    add(reportSmallHosts(await measureSmallHosts({ bundle, say })));
     const binary = join(dir, 'virtlens');
     await buildBinary(binary);
     const programs = {
@@ -68,15 +74,12 @@ async function main(argv: readonly string[]): Promise<number> {
       'the executable': [binary],
     };
     const starts = await measureStarts({ programs, bundle, rounds: simulatedScrapes, say });
-    sections.push(reportStarts(starts, statSync(binary).size));
+    add(reportStarts(starts, statSync(binary).size));
     const noPve = unavailable('pve');
-    if (noPve === false)
-      sections.push(reportPveHosts(await measurePveHosts({ bundle, scrapes: pveScrapes, say }), pveScrapes));
-    else sections.push(`### A Proxmox VE node\n\nNot measured: ${noPve}.`);
-    sections.push(reportLogDelivery(await measureLogDelivery({ bundle, lines: logLines, say }), logLines));
-    const report = `${sections.join('\n\n')}\n`;
-    process.stdout.write(report);
-    if (writeDocs) writeDocument(report);
+    if (noPve === false) add(reportPveHosts(await measurePveHosts({ bundle, scrapes: pveScrapes, say }), pveScrapes));
+    else add(`### A Proxmox VE node\n\nNot measured: ${noPve}.`);
+    add(reportLogDelivery(await measureLogDelivery({ bundle, lines: logLines, say }), logLines));
+    if (writeDocs) writeDocument(`${sections.join('\n\n')}\n`);
     return 0;
   } finally {
     rmSync(dir, { recursive: true, force: true });

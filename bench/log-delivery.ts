@@ -56,9 +56,9 @@ export async function measureLogDelivery({ bundle, lines, say }: LogDeliveryOpti
       `--state.dir=${state}`,
       '--web.listen-address=127.0.0.1:0',
     ];
-    const costs = [
-      await measure('virtlens logs', process.execPath, [bundle, 'logs', ...flags], join(root, 'out'), lines),
-    ];
+    const own = await measure('virtlens logs', process.execPath, [bundle, 'logs', ...flags], join(root, 'out'), lines);
+    if (own === undefined) throw new Error('virtlens logs did not deliver everything');
+    const costs = [own];
     const rsyslogd = findProgram('rsyslogd');
     if (rsyslogd !== undefined) {
       say(`logs: rsyslog, ${lines} lines`);
@@ -74,16 +74,11 @@ export async function measureLogDelivery({ bundle, lines, say }: LogDeliveryOpti
           `action(type="omfile" file="${out}" template="json")`,
         ].join('\n'),
       );
-      costs.push(
-        await measure(
-          'rsyslog, lines as JSON',
-          rsyslogd,
-          ['-n', '-f', config, '-i', join(root, 'pid')],
-          out,
-          lines,
-          true,
-        ),
-      );
+      const argv = ['-n', '-f', config, '-i', join(root, 'pid')];
+      const cost = await measure('rsyslog, lines as JSON', rsyslogd, argv, out, lines, true);
+      // It has happened once in many runs. The other figures are no worse for it.
+      if (cost === undefined) say('logs: rsyslog did not deliver everything, and is left out');
+      else costs.push(cost);
     }
     return { fileBytes: statSync(file).size, costs };
   } finally {
@@ -91,7 +86,7 @@ export async function measureLogDelivery({ bundle, lines, say }: LogDeliveryOpti
   }
 }
 
-/** Runs a program until its output has so many lines. */
+/** Runs a program until its output has so many lines; undefined when it ended before, or took five minutes. */
 async function measure(
   name: string,
   program: string,
@@ -99,7 +94,7 @@ async function measure(
   out: string,
   lines: number,
   writesItself = false,
-): Promise<LogDeliveryCost> {
+): Promise<LogDeliveryCost | undefined> {
   const descriptor = openSync(out, 'a+');
   const startedMs = performance.now();
   const child = spawn(program, args, { stdio: ['ignore', writesItself ? 'ignore' : descriptor, 'ignore'] });
@@ -110,7 +105,8 @@ async function measure(
   while (!endOf(descriptor).includes(lastLine)) {
     if (performance.now() - startedMs > LIMIT_MS || child.exitCode !== null) {
       child.kill('SIGKILL');
-      throw new Error(`${name} did not deliver everything`);
+      closeSync(descriptor);
+      return undefined;
     }
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     largest = Math.max(largest, residentBytes(pid));
