@@ -12,12 +12,20 @@ import { parseLibvirtUri } from '../../uri.ts';
 import { type Dialled, dial } from '../dial.ts';
 import { TransportError } from '../transport-error.ts';
 
-const { generateKeyPairSync } = ssh2.utils;
-const hostKey = generateKeyPairSync('ed25519');
+const { generateKeyPairSync, parseKey } = ssh2.utils;
+const hostKey = makeKey();
 const rsaHostKey = generateKeyPairSync('rsa', { bits: 2048 });
-const otherKey = generateKeyPairSync('ed25519');
-const clientKey = generateKeyPairSync('ed25519');
-const lockedKey = generateKeyPairSync('ed25519', { passphrase: 'secret', cipher: 'aes256-ctr', rounds: 16 });
+const otherKey = makeKey();
+const clientKey = makeKey();
+const lockedKey = makeKey({ passphrase: 'secret', cipher: 'aes256-ctr', rounds: 16 });
+
+/** ssh2 makes one key of 256 that nobody can read: it leaves out a zero at the beginning of the public key. */
+function makeKey(options?: Parameters<typeof generateKeyPairSync>[1]): ReturnType<typeof generateKeyPairSync> {
+  for (;;) {
+    const key = generateKeyPairSync('ed25519', options);
+    if (!(parseKey(key.public) instanceof Error)) return key;
+  }
+}
 
 interface FakeServer {
   hostKeys?: string[];
