@@ -1,7 +1,16 @@
 // The single executable on a machine without Node.js, reading a real libvirt host.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, it } from 'node:test';
@@ -61,6 +70,16 @@ describeLab('the single executable', ['libvirt', 'tls'], () => {
       assert.match(page, metric);
       assert.deepEqual(await agent.stop(), { code: 0, signal: null });
     }
+  });
+
+  it('limits the young generation of a large host', () => {
+    const witness = join(directory, 'witness.cjs');
+    writeFileSync(witness, "console.log('flags', ...process.execArgv);");
+    const { stdout } = spawnSync(binary, ['--version'], {
+      encoding: 'utf8',
+      env: { NODE_OPTIONS: `--require=${witness}` },
+    });
+    assert.match(stdout, /^flags --max-semi-space-size=16$/m);
   });
 
   it('needs no newer C library than Node.js, and is stripped', () => {

@@ -5,8 +5,8 @@ import { setFlagsFromString } from 'node:v8';
  * these settings and 180 MB without, for a fifth more CPU. The units and the image also set malloc's variables, which can only be given from
  * outside (MALLOC_ARENA_MAX, MALLOC_TRIM_THRESHOLD_): 4 MB less.
  *
- * Node.js and virtlens start from code caches, and V8 takes none that was made with other flags. The flags are therefore set when the
- * modules are loaded (`settleHeap`).
+ * Node.js and virtlens start from code caches, and V8 takes none that was made with other flags. Flags that V8 counts among these are
+ * therefore set when the modules are loaded (`settleHeap`).
  */
 
 /**

@@ -135,6 +135,13 @@ describe('a collection', () => {
     assert.deepEqual(await asked(large), [16, 16, 8, 0, 0, 0, 16, 16, 8]);
     large.simulator.hypervisor.migrate('vm-004', { durationMs: 600_000 });
     assert.deepEqual(await asked(large), [1, 1, 1, 16, 17, 9, 1, 1, 1]);
+    await using backedUp = new SimulatedHost(running(40), { wanted });
+    backedUp.alter.set('domainGetJobInfo', (job: object) => ({ ...job, type: 2 }));
+    await backedUp.collect();
+    backedUp.takeCalls();
+    backedUp.alter.clear();
+    await backedUp.pass(10_000);
+    assert.deepEqual(await asked(backedUp), [32, 8, 0, 0, 0, 0, 16, 16, 8]);
   });
 
   it('without groups makes no statistics call, and knows all the same who runs and whether libvirt is there', async () => {
