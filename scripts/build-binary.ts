@@ -27,7 +27,7 @@ export async function buildBinary(outfile: string): Promise<void> {
     };
     const assets = Object.fromEntries(parts.map(({ name, source }) => [name, write(`${name}.js`, source)]));
     assets[`${MAIN_PART}.cache`] = write(`${MAIN_PART}.cache`, codeCache);
-    const launcher = await bundleLauncher('sea', { target: `node${process.versions.node}`, define: {}, banner: '' });
+    const launcher = await bundleLauncher('sea', { target: `node${process.versions.node}`, define: {} });
     const output = join(folder, 'virtlens');
     const config = {
       main: write('launcher.js', launcher),

@@ -42,8 +42,7 @@ export async function bundleAgent(): Promise<AgentParts> {
 /** Writes the agent to a file. */
 export async function buildAgent(outfile: string): Promise<void> {
   const { parts, codeCache } = await bundleAgent();
-  // In a syntax that older versions of Node.js can read up to the line that refuses them.
-  const launcher = await bundleLauncher('file', { target: 'node14.21', define: {}, banner: AGENT_BANNER });
+  const launcher = await bundleLauncher('file', { target: TARGET, define: {} });
   const lines = parts.map(({ name, source }) =>
     name === MAIN_PART
       ? [name, CODE_CACHE_KEY, pack(Buffer.from(source), MAIN_LEVEL), pack(codeCache, MAIN_LEVEL)].join(' ')
@@ -51,7 +50,7 @@ export async function buildAgent(outfile: string): Promise<void> {
   );
   const legal = parts.flatMap((part) => part.legal.split('\n')).map((line) => `// ${line}`.trimEnd());
   mkdirSync(dirname(outfile), { recursive: true });
-  writeFileSync(outfile, `${launcher}${legal.join('\n')}\n/*${PART_MARK}${lines.join(PART_MARK)}\n*/\n`);
+  writeFileSync(outfile, `${startOf(launcher)}${legal.join('\n')}\n/*${PART_MARK}${lines.join(PART_MARK)}\n*/\n`);
   chmodSync(outfile, 0o755);
   sayBuilt(outfile);
 }
@@ -112,19 +111,23 @@ export function buildTypes(outDir: string): void {
 }
 
 /**
- * The first lines of the agent. It is a script that is good as CommonJS and as an ES module, whichever the package.json around it makes of
- * it, in a syntax that Node.js reads from version 14.21 on, and it loads nothing before these lines: older versions say which they should
- * be, whatever they lack.
+ * The first lines of the agent, which run the launcher. They are a script that is good as CommonJS and as an ES module, whichever the package.json around it makes of
+ * it, in a syntax that Node.js reads from version 14.21 on, and they load nothing before the version is checked: older versions say which they should
+ * be, whatever they lack. The launcher is a text, compiled apart: V8 keeps the whole text of a file, parts and all, in memory for as long as a function of it is
+ * in use, and of this one none is.
  */
-const AGENT_BANNER = `
+function startOf(launcher: string): string {
+  return `#!/usr/bin/env node
 if (Number(process.versions.node.split('.')[0]) < ${NODE_MAJOR_MIN}) {
   process.stderr.write(
     'virtlens: virtlens needs Node.js ${NODE_MAJOR_MIN} or newer, and ' + process.execPath + ' is ' + process.version + '; run it with a newer one\\n'
   );
   process.exit(1);
 }
-var require = typeof require === 'function' ? require : process.getBuiltinModule('node:module').createRequire(process.argv[1]);
-`.trim();
+new (process.getBuiltinModule('node:vm').Script)(${JSON.stringify(`(function (require) {${launcher}\n})`)}, { filename: process.argv[1] })
+  .runInThisContext()(process.getBuiltinModule('node:module').createRequire(process.argv[1]));
+`;
+}
 
 /** The library's: CommonJS dependencies use require and __dirname, which ES modules do not have. */
 const CLIENT_BANNER = `

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // The start of the process. In the shipped file this and what it imports statically is a small launcher; the rest is compiled when it is needed.
 import { writeSync } from 'node:fs';
 import { holdSignals, takeSignals } from './cli/held-signals.ts';

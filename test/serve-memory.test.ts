@@ -13,17 +13,13 @@ const VMS = 200;
 const SCRAPES = 1300;
 /** V8 compiles what a scrape calls once after some 500 of them, all at once; what grows is judged by what comes after that. */
 const SETTLED_SCRAPES = 800;
-/**
- * The limit of the DaemonSet it is made for is 128 MiB; a quarter of that is left for bad days. Half of the scrapes stay below: what V8's threads
- * collect late on a busy machine comes on top for a while.
- */
-const MEDIAN_BYTES = 96 << 20;
-const MOST_BYTES = 104 << 20;
+/** The limit of the DaemonSet it is made for is 128 MiB; a quarter of that is left for bad days. */
+const MOST_BYTES = 96 << 20;
 /** What may come on top from then to the end: anything that leaks at every scrape is more. */
 const GROWTH_BYTES = 6 << 20;
 const FEW_FILES = 4;
 
-it(`keeps its resident set under 96 MiB, and at most 104, with ${VMS} VMs after ${SCRAPES} scrapes`, {
+it(`keeps its resident set under 96 MiB with ${VMS} VMs, ${SCRAPES} scrapes long`, {
   skip: process.platform === 'linux' ? false : 'the resident set is read from /proc',
 }, async (context) => {
   const dir = mkdtempSync(join(tmpdir(), 'virtlens-memory-'));
@@ -46,9 +42,7 @@ it(`keeps its resident set under 96 MiB, and at most 104, with ${VMS} VMs after 
     }
     const most = Math.max(...resident);
     context.diagnostic(`resident set: ${Math.round(most / 2 ** 20)} MiB at most`);
-    const median = resident.toSorted((a, b) => a - b)[SCRAPES / 2]!;
-    assert.ok(median > 30 << 20 && median < MEDIAN_BYTES, `the resident set had ${median} bytes in the middle`);
-    assert.ok(most < MOST_BYTES, `the resident set reached ${most} bytes`);
+    assert.ok(Math.min(...resident) > 30 << 20 && most < MOST_BYTES, `the resident set reached ${most} bytes`);
     const settled = Math.max(...resident.slice(SETTLED_SCRAPES - 100, SETTLED_SCRAPES));
     const end = Math.min(...resident.slice(-100));
     assert.ok(end - settled < GROWTH_BYTES, `it grew from ${settled} to ${end} bytes`);

@@ -1,7 +1,7 @@
 // How the built program starts: what is loaded and how often the process is started. Times are the benchmark's.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -21,7 +21,9 @@ const { Script } = vm;
 vm.Script = class extends Script {
   constructor(source, options) {
     super(source, options);
-    note('part ' + options.filename.split(':').at(-1) + ' ' + (options.cachedData === undefined ? 'no cache' : this.cachedDataRejected ? 'refused' : 'taken'));
+    // The launcher is one too, with the name of the file.
+    const [, part] = options.filename.split(':');
+    if (part !== undefined) note('part ' + part + ' ' + (options.cachedData === undefined ? 'no cache' : this.cachedDataRejected ? 'refused' : 'taken'));
   }
 };
 process.on('exit', () => note('loaded ' + process.moduleLoadList.map((name) => name.replace('NativeModule ', '')).join(' ')));
@@ -97,6 +99,20 @@ describe('the start of the built program', () => {
       ),
       [],
     );
+  });
+
+  it('does not keep the text of its file in memory, which is larger than what is used of it', async () => {
+    const folder = mkdtempSync(join(directory, 'heap-'));
+    await using agent = await Agent.start(['--libvirt.uri=test:///default'], {
+      main: program,
+      nodeOptions: ['--heapsnapshot-signal=SIGUSR2', `--diagnostic-dir=${folder}`],
+    });
+    await agent.metrics();
+    process.kill(agent.pid, 'SIGUSR2');
+    await agent.stop();
+    const snapshot = readFileSync(join(folder, readdirSync(folder)[0]!), 'utf8');
+    assert.ok(snapshot.includes('"(function (exports, require, module, __filename, __dirname, loadPart)'));
+    assert.ok(!snapshot.includes(JSON.stringify(readFileSync(program, 'latin1').slice(0, 100)).slice(0, -1)));
   });
 
   it('works without its code cache: flags of V8 from outside, or another Node.js', async () => {

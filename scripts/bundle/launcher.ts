@@ -16,19 +16,17 @@ const STORES: Readonly<Record<StoreKind, string>> = {
 };
 
 /** Bundles it as a script. */
-export async function bundleLauncher(
-  kind: StoreKind,
-  options: PartOptions & { readonly banner: string },
-): Promise<string> {
+export async function bundleLauncher(kind: StoreKind, options: PartOptions): Promise<string> {
   const { outputFiles } = await build({
     ...COMMON,
     target: options.target,
     define: options.define,
-    banner: { js: options.banner },
     entryPoints: [ENTRY],
     write: false,
     format: 'cjs',
     charset: 'ascii',
+    minifyWhitespace: true,
+    minifySyntax: true,
     legalComments: 'none',
     plugins: [loadMain(kind), deferBuiltins()],
   });
