@@ -1,7 +1,7 @@
 // The start of the process. In the shipped file this and what it imports statically is a small launcher; the rest is compiled when it is needed.
 import { writeSync } from 'node:fs';
 import { holdSignals, takeSignals } from './cli/held-signals.ts';
-import { endProcess, settleHeap } from './cli/runtime.ts';
+import { endProcess } from './cli/runtime.ts';
 import { findCommand } from './commands/index.ts';
 import { readProgramArguments } from './commands/programs.ts';
 import { readVersionLine } from './commands/requests.ts';
@@ -22,7 +22,7 @@ function start(): void {
 
 /** A function, as the bundle is a script: older versions of Node.js must be able to read it up to the line that refuses them. */
 async function run(): Promise<void> {
-  const { runProcess } = await import('./commands/process.ts');
+  const { runProcess, settleHeap } = await import('./commands/process.ts');
   const ended = runProcess(argv, takeSignals);
   // When the command's modules are loaded.
   setImmediate(settleHeap);

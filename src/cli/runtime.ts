@@ -10,20 +10,18 @@ import { setFlagsFromString } from 'node:v8';
  */
 
 /**
- * - Collections that keep the heap small: they empty pages with holes, and the young generation goes back to its smallest size. How much it has
- *   grown during the start differs from start to start. With more growth of the heap between them they cost less.
- * - A young generation that does not grow: what a scrape leaves behind is collected soon, not saved up. V8 takes a factor of 1 only while it runs.
+ * - A young generation that does not grow and a heap that grows in small steps: what a scrape leaves behind is collected soon, not saved up. V8 takes a factor of 1 only while it runs.
  * - No TurboFan: the baseline and mid-tier compilers do for work that comes every few seconds, and its machine code and the memory
  *   that compiling takes are the largest single part of the process. It cannot be had later either: what the mid-tier compiler makes
  *   without it never asks for it.
  */
-const LATE_FLAGS = [
-  '--optimize-for-size',
-  '--heap-growing-percent=80',
-  '--semi-space-growth-factor=1',
-  '--no-turbofan',
-] as const;
+const LATE_FLAGS = ['--semi-space-growth-factor=1', '--heap-growing-percent=40', '--no-turbofan'] as const;
 
+/**
+ * Collections that keep the heap small: they empty pages with holes, and the young generation goes back to its smallest size. How much it has
+ * grown during the start differs from start to start. With larger steps of the heap they cost less. Before the first page they would only delay it.
+ */
+const SMALL_HOST = ['--optimize-for-size', '--heap-growing-percent=80'] as const;
 /**
  * For a host with many VMs the same settings make the garbage collector copy and mark without end: what a scrape leaves is many times the
  * young generation. These can be set while V8 runs.
@@ -34,22 +32,40 @@ const LARGE_HOST_VMS = 500;
 /** where the process may have so much memory; a host of 1,000 VMs needs half of it then. */
 const LARGE_HOST_BYTES = 256 * 2 ** 20;
 
-/** Sets what must wait until the modules are loaded. */
+/** Sets what must wait until the modules are loaded. Without it, as where the code cache is made, the flags stay what they are. */
 export function settleHeap(): void {
-  for (const flag of LATE_FLAGS) setFlagsFromString(flag);
+  stage = 'new';
+  setFlags(LATE_FLAGS);
 }
 
-/** Says how many VMs the host has: with many of them the process becomes larger and its scrapes cheaper, for good. */
+let stage: 'unsettled' | 'new' | 'collected once' | 'small' | 'large' = 'unsettled';
+
+/**
+ * Says, with every collection, how many VMs the host has. From the second one on the heap is kept small; with many VMs the process becomes larger
+ * and its scrapes cheaper, for good.
+ */
 export function settleForHost(vms: number): void {
-  if (isForLargeHost || vms < LARGE_HOST_VMS) return;
+  if (stage === 'unsettled' || stage === 'large') return;
+  if (vms >= LARGE_HOST_VMS && hasRoom()) {
+    stage = 'large';
+    setFlags(LARGE_HOST);
+  } else if (stage === 'new') {
+    stage = 'collected once';
+  } else if (stage === 'collected once') {
+    stage = 'small';
+    setFlags(SMALL_HOST);
+  }
+}
+
+function hasRoom(): boolean {
   // 0 where there is no limit that Node.js knows of.
   const limitBytes = process.constrainedMemory();
-  if (limitBytes > 0 && limitBytes < LARGE_HOST_BYTES) return;
-  isForLargeHost = true;
-  for (const flag of LARGE_HOST) setFlagsFromString(flag);
+  return limitBytes === 0 || limitBytes >= LARGE_HOST_BYTES;
 }
 
-let isForLargeHost = false;
+function setFlags(flags: readonly string[]): void {
+  for (const flag of flags) setFlagsFromString(flag);
+}
 
 /**
  * Ends the process. A thread that waits for a file on a server that is gone would keep it for as long as that: the C library's exit waits for
