@@ -36,6 +36,18 @@ export function children<D>(table: Record<string, Rule<D>>): Readonly<Record<str
   return Object.assign(Object.create(null), table);
 }
 
+/** Whether the namespace of an element that this rule or one below it is asked for can matter. Few can; the attributes of all others need no look. */
+function asksForNamespaces<D>(rule: Rule<D>): boolean {
+  let asks = ASKS.get(rule);
+  if (asks === undefined) {
+    asks = rule.inNamespace !== undefined || Object.values(rule.children ?? {}).some(asksForNamespaces);
+    ASKS.set(rule, asks);
+  }
+  return asks;
+}
+
+const ASKS = new WeakMap<object, boolean>();
+
 /** What may be referred to by name. Without a prototype, so that `&constructor;` is as unknown as it should be. */
 const XML_ENTITIES: Record<string, string> = Object.assign(Object.create(null), {
   amp: '&',
@@ -104,11 +116,14 @@ export class XmlReader<D> {
       this.#skippedDepth++;
       return;
     }
-    this.#namespaces.declare(depth, attributes);
-    if (this.#namespaces.areTooMany) {
-      throw new DomainXmlError('ERR_DOMAIN_XML_TOO_LARGE', 'domain XML with more than 256 namespaces is refused');
+    const parent = this.#rules[depth - 1]!;
+    if (asksForNamespaces(parent)) {
+      this.#namespaces.declare(depth, attributes);
+      if (this.#namespaces.areTooMany) {
+        throw new DomainXmlError('ERR_DOMAIN_XML_TOO_LARGE', 'domain XML with more than 256 namespaces is refused');
+      }
     }
-    const [rule, version] = this.#find(this.#rules[depth - 1]!, name);
+    const [rule, version] = this.#find(parent, name);
     if (rule === undefined) {
       this.#namespaces.forget(depth);
       this.#skippedDepth = 1;
