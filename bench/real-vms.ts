@@ -27,6 +27,8 @@ export interface RealResult {
 export interface Hang {
   readonly hung: number;
   readonly vms: number;
+  /** The same scrapes right before, back to back too. */
+  readonly healthy: readonly HangScrape[];
   readonly first: HangScrape;
   readonly next: readonly HangScrape[];
   /** Undefined when the peer did not answer within its time. */
@@ -43,6 +45,7 @@ export interface HangScrape {
 }
 
 const HUNG_COUNTS = [1, 5];
+export const SCRAPES_BEFORE_HUNG = 30;
 const SCRAPES_WHILE_HUNG = 10;
 const SCRAPES_TO_RECOVER = 20;
 export const PEER_PATIENCE_MS = 45_000;
@@ -114,6 +117,8 @@ async function measureHang(
       marked: timedOut.filter((value) => value === 1).length,
     };
   };
+  const healthy: HangScrape[] = [];
+  for (let i = 0; i < SCRAPES_BEFORE_HUNG; i++) healthy.push(await scrapeOnce());
   const next: HangScrape[] = [];
   let first: HangScrape;
   let peerScrape: Hang['peer'];
@@ -134,5 +139,5 @@ async function measureHang(
   }
   // The peer's next scrape waits until the daemon has dealt with the last.
   await peer.scrape({ timeoutMs: PEER_PATIENCE_MS }).catch(() => {});
-  return { hung, vms, first, next, peer: peerScrape, scrapesToRecover };
+  return { hung, vms, healthy, first, next, peer: peerScrape, scrapesToRecover };
 }

@@ -2,10 +2,11 @@
 import type { LogDeliveryResult } from './log-delivery.ts';
 import { VMS as PVE_VMS, type PveCost, type PveResult, TREE_VMS } from './pve-hosts.ts';
 import type { Hang, RealResult } from './real-vms.ts';
-import { PEER_PATIENCE_MS } from './real-vms.ts';
+import { PEER_PATIENCE_MS, SCRAPES_BEFORE_HUNG } from './real-vms.ts';
 import { LARGE_VMS, type SimulatedResult, SMALL_VMS } from './simulated-vms.ts';
 import { FEW_VMS, MEMORY_VMS, type SmallResult } from './small-hosts.ts';
 import { START_VMS, type StartResult } from './start.ts';
+import { median, quantile } from './statistics.ts';
 import type { Cost } from './subject.ts';
 
 /** The targets. Ratios are virtlens / peer on the same VMs with the same families. */
@@ -72,7 +73,7 @@ export function reportRealVms({ peer, same, all, hangs }: RealResult, vms: numbe
     '',
     '### VMs that hang (SIGSTOP)',
     '',
-    'virtlens with its default families: one scrape, then ten more, back to back; then one of the peer.',
+    `virtlens with its default families: ${SCRAPES_BEFORE_HUNG} scrapes with none hung, one with the VMs hung and ten more, all back to back; then one of the peer.`,
     '',
     table(
       [
@@ -88,16 +89,17 @@ export function reportRealVms({ peer, same, all, hangs }: RealResult, vms: numbe
         'scrapes to recover',
         'peer',
       ],
-      hangs.map((hang) => hangRow(hang, all)),
+      hangs.map(hangRow),
     ),
   ].join('\n');
 }
 
-function hangRow({ hung, vms, first, next, peer, scrapesToRecover }: Hang, healthy: Cost): string[] {
-  const slowest = Math.max(...next.map(({ wallMs }) => wallMs));
-  const middle = next.map(({ wallMs }) => wallMs).toSorted((a, b) => a - b)[Math.floor(next.length / 2)]!;
+function hangRow({ hung, vms, healthy, first, next, peer, scrapesToRecover }: Hang): string[] {
+  const times = next.map(({ wallMs }) => wallMs);
+  const healthyTimes = healthy.map(({ wallMs }) => wallMs);
+  const [middle, slowest] = [median(times), Math.max(...times)];
+  const [ratio, slowestRatio] = [middle / median(healthyTimes), slowest / quantile(healthyTimes, 0.95)];
   const fewest = Math.min(...next.map(({ fresh }) => fresh));
-  const [ratio, slowestRatio] = [middle / healthy.wallMedianMs, slowest / healthy.wallP95Ms];
   const marked = new Set(next.map((scrape) => scrape.marked));
   return [
     `${hung} of ${vms}`,
