@@ -20,7 +20,7 @@ function start(): void {
   void run();
 }
 
-/** A function, as the bundle is a script: older versions of Node.js must be able to read it up to the line that refuses them. */
+/** A function, as the bundle is a script, which cannot await by itself. */
 async function run(): Promise<void> {
   const { runProcess, settleHeap } = await import('./commands/process.ts');
   const ended = runProcess(argv, takeSignals);

@@ -115,6 +115,35 @@ describe('the start of the built program', () => {
     assert.ok(!snapshot.includes(JSON.stringify(readFileSync(program, 'latin1').slice(0, 100)).slice(0, -1)));
   });
 
+  it('keeps the heap of a small host small from its second collection on, and lets that of a large one grow', async () => {
+    const preload = join(directory, 'flags.cjs');
+    writeFileSync(
+      preload,
+      `const v8 = require('node:v8');
+      const { setFlagsFromString } = v8;
+      v8.setFlagsFromString = (flag) => {
+        process.stderr.write('flag ' + flag + '\\n');
+        setFlagsFromString(flag);
+      };`,
+    );
+    const socket = join(directory, 'large');
+    const simulator = createSimulator({ fleets: [{ count: 500 }] });
+    await simulator.listen({ path: socket });
+    const flagsOf = async (uri: string, scrapes: number) => {
+      await using agent = await Agent.start([`--libvirt.uri=${uri}`], {
+        main: program,
+        nodeOptions: [`--require=${preload}`],
+      });
+      for (let i = 0; i < scrapes; i++) await agent.metrics();
+      await agent.stop();
+      return [...agent.log.matchAll(/^flag (.*optimize-for-size)$/gm)].map(([, flag]) => flag);
+    };
+    assert.deepEqual(await flagsOf('test:///default', 1), []);
+    assert.deepEqual(await flagsOf('test:///default', 3), ['--optimize-for-size']);
+    assert.deepEqual(await flagsOf(`test+unix:///default?socket=${socket}`, 3), ['--no-optimize-for-size']);
+    await simulator.close();
+  });
+
   it('works without its code cache: flags of V8 from outside, or another Node.js', async () => {
     const flags = await witness('flags', ['--libvirt.uri=test:///default'], {
       flags: ['--no-opt'],

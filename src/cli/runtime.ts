@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 
 /*
  * What makes Node.js small enough for a host's agent. Measured with 200 VMs scraped 1,300 times without a pause: a resident set of 83 MiB in the
- * middle and 88 at most with these settings, 175 and 191 without, for a quarter more CPU. The units and the image also set malloc's
+ * middle and 91 at most with these settings, 175 and 191 without, for a quarter more CPU. The units and the image also set malloc's
  * variables, which can only be given from outside (MALLOC_ARENA_MAX, MALLOC_TRIM_THRESHOLD_): 4 MiB less.
  *
  * Node.js and virtlens start from code caches, and V8 takes none that was made with other flags. Flags that V8 counts among these are
@@ -10,7 +10,8 @@ import { setFlagsFromString } from 'node:v8';
  */
 
 /**
- * - A young generation that does not grow and a heap that grows in small steps: what a scrape leaves behind is collected soon, not saved up. V8 takes a factor of 1 only while it runs.
+ * - A young generation that does not grow and a heap that grows in small steps: what a scrape leaves behind is collected soon, not saved
+ *   up. V8 takes a factor of 1 only while it runs.
  * - No TurboFan: the baseline and mid-tier compilers do for work that comes every few seconds, and its machine code and the memory
  *   that compiling takes are the largest single part of the process. It cannot be had later either: what the mid-tier compiler makes
  *   without it never asks for it.
@@ -22,6 +23,7 @@ const LATE_FLAGS = ['--semi-space-growth-factor=1', '--heap-growing-percent=40',
  * grown during the start differs from start to start. With larger steps of the heap they cost less. Before the first page they would only delay it.
  */
 const SMALL_HOST = ['--optimize-for-size', '--heap-growing-percent=80'] as const;
+
 /**
  * For a host with many VMs the same settings make the garbage collector copy and mark without end: what a scrape leaves is many times the
  * young generation. These can be set while V8 runs.
