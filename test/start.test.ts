@@ -10,6 +10,7 @@ import { PART_MARK } from '../scripts/bundle/file-store.ts';
 import { findLazyPackages } from '../scripts/bundle/parts.ts';
 import { createSimulator, DEMO_HOST } from '../src/sim/index.ts';
 import { Agent, runAgent } from './lab/agent.ts';
+import { waitFor } from './lab/cage.ts';
 
 /** Writes a line for each process: its flags, and at its end which of Node's modules it has loaded and whether code caches were refused. */
 const WITNESS = `
@@ -109,8 +110,14 @@ describe('the start of the built program', () => {
     });
     await agent.metrics();
     process.kill(agent.pid, 'SIGUSR2');
+    const name = await waitFor(
+      () => readdirSync(folder)[0],
+      () => 'there is no heap snapshot',
+    );
+    // Node.js writes it between two pieces of JavaScript: what answers has finished it.
+    await agent.metrics();
     await agent.stop();
-    const snapshot = readFileSync(join(folder, readdirSync(folder)[0]!), 'utf8');
+    const snapshot = readFileSync(join(folder, name), 'utf8');
     assert.ok(snapshot.includes('"(function (exports, require, module, __filename, __dirname, loadPart)'));
     assert.ok(!snapshot.includes(JSON.stringify(readFileSync(program, 'latin1').slice(0, 100)).slice(0, -1)));
   });
