@@ -49,7 +49,7 @@ const HOUSE: Readonly<Record<string, { readonly folders?: readonly string[]; rea
       mayImport: ['qemu', 'model', 'base'],
     },
     collect: {
-      folders: ['extras', 'info', 'inventory', 'inventory/xml', 'stats'],
+      folders: ['extras', 'info', 'inventory', 'inventory/xml', 'nics', 'stats'],
       mayImport: ['connection', 'libvirt', 'model', 'base'],
     },
     connection: { mayImport: ['libvirt', 'model', 'base'] },

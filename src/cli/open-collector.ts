@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { type Collector, createCollector } from '../collect/collector.ts';
+import type { ReadHostFile } from '../collect/nics/host-nics.ts';
 import type { Connect } from '../connection/connect.ts';
 import { Connector } from '../connection/connector.ts';
 import type { EventHub } from '../connection/events.ts';
@@ -40,6 +42,8 @@ export const openCollector: OpenCollector = ({ uri, wanted, filter, isHopeless, 
     ...(filter && { filter }),
     isHopeless,
     follow,
+    // Of a daemon on another machine, the files here say nothing.
+    readHostFile: uri.transport === 'unix' ? readHostFile : undefined,
     clock,
     logger,
   });
@@ -55,6 +59,14 @@ export const openCollector: OpenCollector = ({ uri, wanted, filter, isHopeless, 
       return snapshot;
     },
   };
+};
+
+const readHostFile: ReadHostFile = (path) => {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
 };
 
 /** What is followed, and where. */

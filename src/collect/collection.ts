@@ -4,6 +4,7 @@ import type { CollectionReport, DomainSnapshot, HostInfo, Snapshot } from '../mo
 import type { Findings } from './extras/extra.ts';
 import { withVcpuPlaces } from './extras/vcpu-places.ts';
 import type { DomainRecord } from './inventory/domain-record.ts';
+import { NO_NICS, withNics } from './nics/host-nics.ts';
 import type { Plan } from './plan.ts';
 import { FieldTally } from './stats/field-tally.ts';
 import { TaskLog } from './task-log.ts';
@@ -25,7 +26,7 @@ export interface SnapshotPlan {
 export class Collection {
   readonly startedMs: number;
   readonly tasks: TaskLog;
-  readonly findings: Findings = { pools: undefined, vcpuPlaces: new Map() };
+  readonly findings: Findings = { pools: undefined, vcpuPlaces: new Map(), nics: NO_NICS };
   /** The statistics that could not be used. */
   readonly tally = new FieldTally();
   readonly #clock: Clock;
@@ -111,7 +112,9 @@ export class Collection {
   }
 
   #domain(record: DomainRecord, plan: SnapshotPlan, nowMs: number): DomainSnapshot {
-    const { stats, ageMs, isFresh } = record.best(this.startedMs, nowMs, plan.withInfo);
+    const { stats: answered, ageMs, isFresh } = record.best(this.startedMs, nowMs, plan.withInfo);
+    const nics = this.findings.nics.get(record);
+    const stats = nics?.id === record.ref.id ? withNics(answered, nics) : answered;
     const places = this.findings.vcpuPlaces.get(record);
     return {
       name: record.ref.name,

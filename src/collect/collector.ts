@@ -15,6 +15,7 @@ import type { ExtraTask } from './extras/extra.ts';
 import { InfoCalls } from './info/info-calls.ts';
 import { type DomainFilter, Inventory } from './inventory/inventory.ts';
 import { MESSAGE_MAX } from './log-text.ts';
+import { HostNics, type ReadHostFile } from './nics/host-nics.ts';
 import { hasStatistics, makePlan, type Plan, type PlannedExtra, TASKS } from './plan.ts';
 import { runBulkStats } from './stats/bulk-run.ts';
 import { runClassicStats } from './stats/classic-run.ts';
@@ -43,6 +44,8 @@ export interface CollectorOptions {
   readonly isHopeless?: (error: Error) => boolean;
   /** Given the daemon's events before there is a connection: for one more that listens to them. */
   readonly follow?: ((events: EventHub) => void) | undefined;
+  /** Reads files of this machine, where the daemon may be: the counters of NICs are taken from there then. Without it nothing is. */
+  readonly readHostFile?: ReadHostFile | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Lets the rest of the process have a turn; the event loop's by default. */
@@ -94,6 +97,7 @@ class HostCollector implements Collector {
   readonly #connector: Connector;
   readonly #inventory: Inventory;
   readonly #decoder: StatsDecoder;
+  readonly #hostNics: HostNics | undefined;
   readonly #sessionStats = new WeakMap<Session, SessionStats>();
   /** What the log says of parts that fail, by their names. */
   readonly #reported = new Reported<string>();
@@ -102,6 +106,7 @@ class HostCollector implements Collector {
 
   constructor(options: CollectorOptions) {
     const { connect, target, wanted, filter = () => true, isHopeless, clock, logger, nextTurn = NEXT_TURN } = options;
+    const { readHostFile } = options;
     this.#target = target;
     this.#clock = clock;
     this.#logger = logger;
@@ -109,6 +114,7 @@ class HostCollector implements Collector {
     this.#plan = makePlan(wanted);
     this.#inventory = new Inventory({ filter, clock, logger, nextTurn });
     this.#decoder = createStatsDecoder({ hypervisorCounters: this.#plan.details.has('vcpu_hypervisor') });
+    this.#hostNics = readHostFile && new HostNics(readHostFile);
     const onOpened = () => this.#inventory.forgetCalls();
     this.#connector = new Connector({ connect, target, isHopeless, clock, logger, onOpened });
     this.#inventory.follow(this.#connector.events);
@@ -240,13 +246,18 @@ class HostCollector implements Collector {
     const { groups, partGroups, joblessBits } = this.#plan;
     if (!hasStatistics(this.#plan)) return;
     const { calls, jobless, info, vmCalls } = this.#statsOf(session);
-    const nowMs = this.#clock.monotonicMs();
     const records = this.#inventory.records();
-    this.#reportPlan(vmCalls.describe(records));
+    if (vmCalls.mayReadNics && this.#hostNics !== undefined) {
+      const described = records.filter((record) => this.#inventory.hasCurrentXml(record));
+      collection.findings.nics = this.#hostNics.read(described);
+    }
+    const { nics } = collection.findings;
+    const nowMs = this.#clock.monotonicMs();
+    this.#reportPlan(vmCalls.describe(records, nics));
     const request: StatsRequest = {
       groups,
       partGroups,
-      bitsOf: (record) => vmCalls.bitsFor(record, nowMs),
+      bitsOf: (record) => vmCalls.bitsFor(record, nowMs, nics),
       joblessBits,
       records,
       signal: collection.signal,

@@ -6,6 +6,7 @@ import { STATS_BIT } from '../libvirt/index.ts';
 import { COLLECTED_NAMES, GROUP_VALUES, type Need } from '../model/collected.ts';
 import { type DomainConfig, type HostInfo, STATS_GROUPS } from '../model/snapshot.ts';
 import { DomainRecord } from './inventory/domain-record.ts';
+import { type NicReadings, NO_NICS } from './nics/host-nics.ts';
 import { makePlan, TASKS } from './plan.ts';
 import { shardsOf } from './stats/shard.ts';
 import { VmCalls } from './vm-calls.ts';
@@ -83,8 +84,8 @@ describe('the calls for one VM', () => {
 
   it('are the groups that are wanted, and virDomainGetInfo where it says the rest', () => {
     const calls = callsFor(KUMINA);
-    assert.deepEqual([calls.withInfo, calls.bitsFor(vm({}), 0)], [true, block | net]);
-    assert.deepEqual(calls.describe([vm({})]), [
+    assert.deepEqual([calls.withInfo, calls.bitsFor(vm({}), 0, NO_NICS)], [true, block | net]);
+    assert.deepEqual(calls.describe([vm({})], NO_NICS), [
       'statistics interface block',
       'virDomainGetInfo for cpu_total balloon vcpu',
     ]);
@@ -93,24 +94,44 @@ describe('the calls for one VM', () => {
   it('are the groups alone where virDomainGetInfo may ask the monitor, or is not known not to', () => {
     for (const info of [host(4_004_999), host(undefined), host(9_000_000, 'bhyve')]) {
       const calls = callsFor(KUMINA, info);
-      assert.deepEqual([calls.withInfo, calls.bitsFor(vm({}), 0)], [false, block | net | cpuTotal | balloon | vcpu]);
+      assert.deepEqual(
+        [calls.withInfo, calls.bitsFor(vm({}), 0, NO_NICS)],
+        [false, block | net | cpuTotal | balloon | vcpu],
+      );
     }
     assert.equal(callsFor(KUMINA, host(4_005_000)).withInfo, true);
   });
 
   it('leave out what the XML says that the VM cannot have', () => {
     const calls = callsFor(['state', 'perf', 'iothread', 'memory']);
-    assert.equal(calls.bitsFor(vm({}), 0), state);
-    assert.equal(calls.bitsFor(vm({ hasIoThreads: true }), 0), state | iothread);
-    assert.equal(calls.bitsFor(vm({ hasPerfEvents: true, hasMemoryMonitors: true }), 0), state | perf | memory);
+    assert.equal(calls.bitsFor(vm({}), 0, NO_NICS), state);
+    assert.equal(calls.bitsFor(vm({ hasIoThreads: true }), 0, NO_NICS), state | iothread);
+    assert.equal(
+      calls.bitsFor(vm({ hasPerfEvents: true, hasMemoryMonitors: true }), 0, NO_NICS),
+      state | perf | memory,
+    );
     // Nothing is known of it yet.
-    assert.equal(calls.bitsFor(vm(), 0), state | perf | iothread | memory);
+    assert.equal(calls.bitsFor(vm(), 0, NO_NICS), state | perf | iothread | memory);
+  });
+
+  it('leave out the NICs whose counters were read on this machine', () => {
+    const calls = callsFor(KUMINA);
+    const [here, elsewhere] = [vm({}), vm({}, 8)];
+    const nics: NicReadings = new Map([[here, { id: 7, interfaceCount: 0, interfaces: [] }]]);
+    assert.deepEqual([calls.bitsFor(here, 0, nics), calls.bitsFor(elsewhere, 0, nics)], [block, block | net]);
+    assert.deepEqual(calls.describe([here, elsewhere], nics), [
+      'statistics block',
+      'statistics interface block',
+      'virDomainGetInfo for cpu_total balloon vcpu',
+      '/proc/self/net/dev for interface',
+    ]);
+    assert.equal(callsFor(['interface']).bitsFor(here, 0, nics), state);
   });
 
   it('never ask for no group, which libvirt takes for all of them', () => {
-    assert.equal(callsFor(['cpu.time']).bitsFor(vm({}), 0), state);
-    assert.equal(callsFor(['perf']).bitsFor(vm({}), 0), state);
-    assert.equal(callsFor(['dirtyrate']).bitsFor(vm({}, -1), 0), state);
+    assert.equal(callsFor(['cpu.time']).bitsFor(vm({}), 0, NO_NICS), state);
+    assert.equal(callsFor(['perf']).bitsFor(vm({}), 0, NO_NICS), state);
+    assert.equal(callsFor(['dirtyrate']).bitsFor(vm({}, -1), 0, NO_NICS), state);
   });
 
   it('ask for the dirty rate of a VM that runs, once and then each minute until it was calculated', () => {
@@ -120,13 +141,13 @@ describe('the calls for one VM', () => {
       const time = { askedMs: nowMs, answeredMs: nowMs };
       record.takeFull(7, { dirtyRate: { calcStatus, vcpus: [] } }, time);
     };
-    assert.equal(calls.bitsFor(vm({}, -1), 0), state);
-    assert.equal(calls.bitsFor(record, 0), state | dirtyRate);
+    assert.equal(calls.bitsFor(vm({}, -1), 0, NO_NICS), state);
+    assert.equal(calls.bitsFor(record, 0, NO_NICS), state | dirtyRate);
     take(0, 0);
-    assert.equal(calls.bitsFor(record, 59_999), state);
-    assert.equal(calls.bitsFor(record, 60_000), state | dirtyRate);
+    assert.equal(calls.bitsFor(record, 59_999, NO_NICS), state);
+    assert.equal(calls.bitsFor(record, 60_000, NO_NICS), state | dirtyRate);
     take(1, 60_000);
-    assert.equal(calls.bitsFor(record, 60_001), state | dirtyRate);
+    assert.equal(calls.bitsFor(record, 60_001, NO_NICS), state | dirtyRate);
   });
 });
 

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { configOf, diskOf, domainOf, interfaceOf, samplesOf, snapshotOf } from '../../test/support/snapshots.ts';
 import { statsOfInfo } from '../collect/info/info-stats.ts';
 import { DomainRecord } from '../collect/inventory/domain-record.ts';
+import { NO_NICS } from '../collect/nics/host-nics.ts';
 import { makePlan, TASKS } from '../collect/plan.ts';
 import { VmCalls } from '../collect/vm-calls.ts';
 import { collectedFor, GROUP_VALUES, type GroupValue, type Need } from '../model/collected.ts';
@@ -231,7 +232,7 @@ function collected(needs: readonly Need[]): Snapshot {
   const calls = new VmCalls(plan, HOST);
   const record = new DomainRecord({ name: 'a', uuid: FULL.uuid, id: 1 }, 0);
   record.takeConfig(config!);
-  const bits = calls.bitsFor(record, 0);
+  const bits = calls.bitsFor(record, 0, NO_NICS);
   const asked = ([...plan.groups, ...plan.partGroups] as StatsGroup[]).filter((name) => (bits & TASKS[name].bit) !== 0);
   const own: DomainStats = {
     ...Object.fromEntries(asked.flatMap((name) => PROPERTIES[name]).map((property) => [property, stats[property]])),

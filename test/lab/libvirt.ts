@@ -1,5 +1,5 @@
 // A real libvirtd with real QEMU guests, private to one test: its own sockets, state, logs, cgroup view and (unless it listens on
-// TCP) network. See cage.ts for how all of it goes away again.
+// TCP or shares it) network. See cage.ts for how all of it goes away again.
 
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -33,6 +33,8 @@ export interface LibvirtOptions {
   readonly tcp?: 'none' | 'sasl';
   /** Listen with TLS at 127.0.0.1 on a free port, with certificates made for it. */
   readonly tls?: boolean;
+  /** The guests' NICs are in the network namespace of this process, as on a host; they also are when it listens on TCP. */
+  readonly sharesNetwork?: boolean;
   /** Lines added to libvirtd.conf: `max_client_requests = 5`, `keepalive_interval = 1`, `auth_unix_ro = "sasl"`. */
   readonly config?: readonly string[];
   /** Lines added to virtlogd.conf: `max_size = 65536`. */
@@ -91,7 +93,8 @@ export class LibvirtHost implements AsyncDisposable {
   /** Starts the daemon and waits until it answers. On failure nothing is left. */
   static async start(options: LibvirtOptions = {}): Promise<LibvirtHost> {
     const listens = options.tcp !== undefined || options.tls === true;
-    const bridge = listens ? randomName('vl') : 'labbr0';
+    const isShared = listens || options.sharesNetwork === true;
+    const bridge = isShared ? randomName('vl') : 'labbr0';
     const hostname = options.hostname ?? randomName('lab-');
     const tcpPort = options.tcp === undefined ? undefined : await findFreePort();
     const tlsPort = options.tls === true ? await findFreePort() : undefined;
@@ -99,7 +102,7 @@ export class LibvirtHost implements AsyncDisposable {
       SETUP.replaceAll('BRIDGE', bridge) +
       (options.polkit === true ? POLKIT_SETUP : '') +
       (options.journald === true ? JOURNALD_SETUP : '');
-    const cage = await Cage.open({ setup, hostname, privateNetwork: !listens, links: listens ? [bridge] : [] });
+    const cage = await Cage.open({ setup, hostname, privateNetwork: !isShared, links: isShared ? [bridge] : [] });
     try {
       const certificates = options.tls === true ? makeCertificates(join(cage.dir, 'pki')) : undefined;
       const strangeCertificates =

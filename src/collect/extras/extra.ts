@@ -4,6 +4,7 @@ import type { Session } from '../../connection/session.ts';
 import type { StoragePool } from '../../model/snapshot.ts';
 import type { DomainRecord } from '../inventory/domain-record.ts';
 import type { Inventory } from '../inventory/inventory.ts';
+import type { NicReadings } from '../nics/host-nics.ts';
 
 /** What the vCPU calls add to a VM's statistics. */
 export interface VcpuPlaces {
@@ -18,6 +19,7 @@ export interface Findings {
   /** Undefined also when the driver has no storage. */
   pools: readonly StoragePool[] | undefined;
   readonly vcpuPlaces: Map<DomainRecord, VcpuPlaces>;
+  nics: NicReadings;
 }
 
 /** What a task works with. */

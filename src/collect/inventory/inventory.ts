@@ -138,6 +138,11 @@ export class Inventory implements EventListener<Kind> {
     for (const { record } of this.#entries.values()) record.forgetCalls();
   }
 
+  /** Whether nothing says that this VM's XML has changed since it was read. */
+  hasCurrentXml(record: DomainRecord): boolean {
+    return this.#entries.get(record.ref.uuid)?.xml.hasChanged === false;
+  }
+
   /** Takes note of a VM's complete statistics: they may show that its XML has changed. */
   noteStats(record: DomainRecord, stats: DomainStats): void {
     const entry = this.#entries.get(record.ref.uuid);
