@@ -53,7 +53,8 @@ const WARM_UP_SCRAPES = 10;
 
 export async function measureRealVms(options: RealOptions): Promise<RealResult> {
   const { bundle, vms, scrapes, say } = options;
-  await using host = await startLibvirt();
+  // As on a host: libvirt and what reads it see the same network interfaces.
+  await using host = await startLibvirt({ sharesNetwork: true });
   say(`starting ${vms} VMs`);
   await host.createDomains(vmSpecs(vms));
   await using peer = await startLibvirtExporter({ uri: host.uri() });
