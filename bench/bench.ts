@@ -70,8 +70,8 @@ async function main(argv: readonly string[]): Promise<number> {
     const binary = join(dir, 'virtlens');
     await buildBinary(binary);
     const programs = {
-      'node virtlens.js': [process.execPath, bundle],
-      'the executable': [binary],
+      'node virtlens.js': { program: [process.execPath, bundle], isInImage: false },
+      'the executable': { program: [binary], isInImage: true },
     };
     const starts = await measureStarts({ programs, bundle, rounds: simulatedScrapes, say });
     add(reportStarts(starts, statSync(binary).size));

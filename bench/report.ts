@@ -24,6 +24,7 @@ const TARGET = {
   /** Own CPU a VM: 60 and 75 ms for 1,000 VMs on a machine on which the peer took 39 ms for 100. */
   ownCpuPerVmRatio: 60 / 1000 / (39 / 100),
   ownCpuPerVmGzipRatio: 75 / 1000 / (39 / 100),
+  /** Of what the manifests start, in their limits: half of the 7 s that it took. */
   firstPageMs: 3_500,
   ownSeries: 40,
   residentBytes: 96 * 2 ** 20,
@@ -212,11 +213,11 @@ export function reportStarts(results: readonly StartResult[], binaryBytes: numbe
     '',
     table(
       ['program', '', 'wall time', 'target', 'CPU', "÷ Node.js's CPU"],
-      results.map(({ program, what, isLimited, cost }) => [
+      results.map(({ program, what, isAsDeployed, cost }) => [
         program,
         what,
         milliseconds(cost.wallMs),
-        isLimited ? `≤ ${milliseconds(TARGET.firstPageMs)}: ${verdict(cost.wallMs <= TARGET.firstPageMs)}` : '',
+        isAsDeployed ? `≤ ${milliseconds(TARGET.firstPageMs)}: ${verdict(cost.wallMs <= TARGET.firstPageMs)}` : '',
         milliseconds(cost.cpuMs),
         (cost.cpuMs / node.cpuMs).toFixed(1),
       ]),
