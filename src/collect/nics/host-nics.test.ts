@@ -212,11 +212,15 @@ describe('the counters of NICs that this machine has', () => {
     assert.deepEqual([timedOut(snapshot), snapshot.here], [['vm-1'], ['vm-1', 'vm-2']]);
   });
 
-  it('are looked for a hundred VMs at a time', async () => {
+  it('are looked for a hundred at a time, and not for a VM with more', async () => {
     await using host = new HostWithLinks(hostOf(150));
     for (const { config } of (await host.collectAndSee()).domains) host.connect(config!.interfaces);
     assert.equal((await host.collectAndSee()).here.length, 100);
     assert.equal((await host.collectAndSee()).here.length, 150);
+    const nic = { target: 'vnet0', mac: '52:54:00:00:00:00' };
+    await using greedy = new HostWithLinks({ vms: [{ name: 'greedy', interfaces: Array(101).fill(nic) }] });
+    for (const { config } of (await greedy.collectAndSee()).domains) greedy.connect(config!.interfaces);
+    assert.deepEqual([(await greedy.collectAndSee()).here, greedy.read], [[], []]);
   });
 
   it('are read nowhere but on hosts of QEMU whose libvirt says when a NIC is added', async () => {

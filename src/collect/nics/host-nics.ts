@@ -7,7 +7,7 @@ export type ReadHostFile = (path: string) => string | undefined;
 
 /** The counters of this network namespace's interfaces. Not /proc/net, which a hardened unit does not see. */
 const COUNTERS_FILE = '/proc/self/net/dev';
-/** VMs whose NICs are looked for in one collection. */
+/** NICs that are looked for in one collection, in a file each; a VM whose XML has more is left to libvirt. */
 const LOOKED_FOR_MAX = 100;
 /** Types of `<interface>` for which libvirt makes a tap device, and reads its counters from the same file. */
 const TAP_TYPES: ReadonlySet<string> = new Set(['bridge', 'network', 'ethernet']);
@@ -45,7 +45,7 @@ export const NO_NICS: NicReadings = new Map();
 
 /**
  * The counters of VMs' NICs, from the file that libvirt takes them from. libvirt reads the file of all interfaces once for each NIC: with 100 VMs that is
- * a twelfth of its work for a collection, and it grows with the square of their number.
+ * a tenth of its work for a collection, and it grows with the square of their number.
  *
  * A VM's NICs are read here when each is a tap device that this machine shows with the MAC address that libvirt gives it: so not where virtlens
  * has a network namespace of its own, or libvirt is elsewhere. Until that is known, in the first collection after the XML was read, and whenever it
@@ -93,9 +93,11 @@ export class HostNics {
     for (const config of configs) {
       const known = this.#taps.get(config);
       if (known === undefined) this.#taps.set(config, 'unknown');
-      if (known !== 'unknown' || left-- <= 0) continue;
+      if (known !== 'unknown' || left <= 0) continue;
       const taps = tapsOf(config);
-      this.#taps.set(config, taps?.every((tap) => this.#isHere(tap)) ? taps : 'elsewhere');
+      const isHere = taps !== undefined && taps.length <= LOOKED_FOR_MAX && taps.every((tap) => this.#isHere(tap));
+      this.#taps.set(config, isHere ? taps : 'elsewhere');
+      left -= taps?.length ?? 0;
     }
   }
 
