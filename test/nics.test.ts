@@ -93,7 +93,7 @@ for (const sharesNetwork of [true, false]) {
 
     it('are what virsh says, while something goes through them', async () => {
       // The bridge asks all of its ports for an address that nobody has; the guests' firmware looks for a server to boot from.
-      const probe = `ip addr replace 192.0.2.1/24 dev ${host.bridge}; (for i in 1 2 3 4 5; do ping -c 1 -W 1 192.0.2.$((RANDOM % 200 + 9)); done) >/dev/null 2>&1; echo done`;
+      const probe = `ip addr replace 198.51.100.1/24 dev ${host.bridge}; (for i in 1 2 3 4 5; do ping -c 1 -W 1 198.51.100.$((RANDOM % 200 + 9)); done) >/dev/null 2>&1; echo done`;
       if (sharesNetwork) runTool('bash', ['-c', probe]);
       else await host.cage.send(probe);
       const moved = await waitFor(
