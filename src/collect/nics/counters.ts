@@ -1,7 +1,7 @@
 import { type Int64, parseInt64 } from '../../base/int64.ts';
 
 /** What an interface has received, or sent. */
-export interface Traffic {
+interface Traffic {
   readonly bytes: Int64;
   readonly packets: Int64;
   readonly errors: Int64;
@@ -19,7 +19,7 @@ export interface Counters {
  * sent.
  */
 const LINE =
-  /^ *([^ :]+): *(\d+) +(\d+) +(\d+) +(\d+) +\d+ +\d+ +\d+ +\d+ +(\d+) +(\d+) +(\d+) +(\d+)(?: +\d+){4} *$/gm;
+  /^ *([^ :]+): *(\d{1,20}) +(\d{1,20}) +(\d{1,20}) +(\d{1,20})(?: +\d+){4} +(\d{1,20}) +(\d{1,20}) +(\d{1,20}) +(\d{1,20})(?: +\d+){4} *$/gm;
 
 /** Reads the text of /proc/net/dev (net/core/net-procfs.c): of the interfaces of these names, and of lines that are as they should be. */
 export function readCounters(text: string, names: ReadonlySet<string>): ReadonlyMap<string, Counters> {
@@ -32,6 +32,6 @@ export function readCounters(text: string, names: ReadonlySet<string>): Readonly
 }
 
 function trafficAt(line: readonly string[], at: number): Traffic {
-  const numberAt = (i: number) => parseInt64(line[i]!) ?? 0;
+  const numberAt = (i: number) => parseInt64(line[i]!)!;
   return { bytes: numberAt(at), packets: numberAt(at + 1), errors: numberAt(at + 2), drops: numberAt(at + 3) };
 }
