@@ -19,6 +19,7 @@ export interface Findings {
   /** Undefined also when the driver has no storage. */
   pools: readonly StoragePool[] | undefined;
   readonly vcpuPlaces: Map<DomainRecord, VcpuPlaces>;
+  /** Of VMs whose NICs this machine has. */
   nics: NicReadings;
 }
 
